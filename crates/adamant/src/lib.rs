@@ -1,0 +1,11 @@
+//! The science: data, threat, attack, objective, training and evaluation.
+//!
+//! Begin with [`threat`] (what the adversary may do), [`attack`] (how it searches) and [`image`] (what all share).
+//! Library code does not print; errors are typed.
+
+#![forbid(unsafe_code)]
+
+pub mod attack;
+pub mod image;
+pub mod stream;
+pub mod threat;

@@ -1,0 +1,3 @@
+//! Ranks that agree: all-reduce, broadcast, barrier. Knows no tensors.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,33 @@
+use thiserror::Error;
+
+/// What can be wrong with a request to an engine.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The network itself is inconsistent.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+    /// Images, logits or domains of the wrong shape or number.
+    #[error("{operation}: expected {expected}, found {found}")]
+    Shape {
+        /// The engine's operation.
+        operation: &'static str,
+        /// What it takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// Batch statistics over a single value have no variance.
+    #[error(
+        "batch norm {node}: {count} value per channel in domain {domain}, batch statistics need at least 2\n  \
+         hint: use more images per batch or running statistics"
+    )]
+    TooFewValues {
+        /// The layer.
+        node: String,
+        /// The statistics branch.
+        domain: usize,
+        /// Values per channel found.
+        count: usize,
+    },
+}

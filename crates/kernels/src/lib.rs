@@ -1,0 +1,1 @@
+//! Slices in, slices out: the inner loops of the CPU engine. All `unsafe` of the project is here.
