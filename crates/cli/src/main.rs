@@ -1,5 +1,39 @@
 //! The `adamant` binary; the only crate that prints.
+//!
+//! Each command is one file: its arguments (`clap::Args`) and `run`. [`settings`] are the flags every command takes,
+//! [`failure`] turns errors into messages and exit codes.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod failure;
+mod settings;
+
+use clap::{Parser, Subcommand};
+use settings::Settings;
+use std::process::ExitCode;
+
+/// Trains image classifiers that stay right under attack, attacks them and judges them.
+#[derive(Parser)]
+#[command(name = "adamant", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+fn main() -> ExitCode {
+    let CommandLine { settings, command } = CommandLine::parse();
+    match run(&settings, command) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
+    settings.apply()?;
+    match command {}
+}
