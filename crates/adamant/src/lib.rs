@@ -9,3 +9,4 @@ pub mod attack;
 pub mod image;
 pub mod stream;
 pub mod threat;
+pub mod train;

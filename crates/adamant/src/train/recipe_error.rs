@@ -1,0 +1,111 @@
+//! What can be wrong with a recipe: every message names the place, the key, what was found and what is allowed.
+
+use std::fmt;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a recipe file.
+    File(PathBuf),
+    /// In an assignment on the command line.
+    Set,
+    /// Nowhere: it is the default.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Set => write!(f, "--set"),
+            Self::Default => write!(f, "default"),
+        }
+    }
+}
+
+/// What can be wrong with a recipe.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// Not TOML.
+    #[error("{origin}: not a TOML file\n{message}")]
+    Syntax {
+        /// Where.
+        origin: Origin,
+        /// What the parser says.
+        message: String,
+    },
+    /// A key that no recipe has.
+    #[error("{origin}: {key} is no key of a recipe{}", hint_of_keys(key, valid))]
+    UnknownKey {
+        /// Where.
+        origin: Origin,
+        /// The key as written.
+        key: String,
+        /// The keys of the section, or the sections.
+        valid: Vec<String>,
+    },
+    /// A value that the key cannot take.
+    #[error("{origin}: {key} is {found}, expected {expected}{}", hint_line(hint))]
+    Value {
+        /// Where.
+        origin: Origin,
+        /// The dotted key.
+        key: String,
+        /// The value as written.
+        found: String,
+        /// What is allowed.
+        expected: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+    /// An assignment without a value.
+    #[error("--set: found {found:?}, expected KEY=VALUE such as attack.steps=10")]
+    Assignment {
+        /// As written.
+        found: String,
+    },
+    /// A resumed run whose recipe is another.
+    #[error(
+        "{key} is {found}, but the run was started with {started}\n  \
+         hint: a resumed run keeps its recipe; start another run with --out for another recipe"
+    )]
+    ChangedOnResume {
+        /// The first key that differs.
+        key: String,
+        /// The value asked for.
+        found: String,
+        /// The value in the run's folder.
+        started: String,
+    },
+}
+
+fn hint_line(hint: &Option<String>) -> String {
+    hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"))
+}
+
+fn hint_of_keys(key: &str, valid: &[String]) -> String {
+    let nearest = valid.iter().min_by_key(|candidate| distance(key, candidate));
+    // Beyond a third of the key's length the nearest name is no misspelling of it.
+    let meant = nearest.filter(|candidate| distance(key, candidate) * 3 <= key.len());
+    let question = meant.map_or(String::new(), |meant| format!("did you mean {meant}? "));
+    format!("\n  hint: {question}valid keys: {}", valid.join(", "))
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
