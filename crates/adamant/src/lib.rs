@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attack;
+pub mod data;
 pub mod image;
 pub mod stream;
 pub mod threat;

@@ -1,0 +1,192 @@
+//! Images with labels, by position.
+
+use network::Shape;
+
+use super::error::DataError;
+use crate::image::{Batch, Images};
+
+/// Which part of a source a data set is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Images to learn from.
+    Train,
+    /// Images that only judge.
+    Test,
+    /// All of a source that makes no such distinction: what is judged on it may have been learned from it.
+    Whole,
+}
+
+/// Where the pixels are.
+#[derive(Clone, Debug)]
+pub enum Pixels {
+    /// All in memory, `[N, C, H, W]`, 0 to 255.
+    Memory(Vec<u8>),
+}
+
+/// Labelled images of one shape.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    name: String,
+    part: Part,
+    shape: Shape,
+    class_names: Vec<String>,
+    labels: Vec<u32>,
+    pixels: Pixels,
+}
+
+impl Dataset {
+    /// Puts a data set together.
+    ///
+    /// Shapes: pixels in memory `[labels, C, H, W]`, or one file per label. Units: bytes 0 to 255.
+    /// Errors: `Empty`, `TooMany`, `WrongPixelCount`, `LabelOutOfRange`.
+    pub fn new(
+        name: impl Into<String>,
+        part: Part,
+        shape: Shape,
+        class_names: Vec<String>,
+        labels: Vec<u32>,
+        pixels: Pixels,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        if labels.is_empty() || shape.is_empty() {
+            return Err(DataError::Empty { name });
+        }
+        if labels.len() > u32::MAX as usize {
+            return Err(DataError::TooMany { name, found: labels.len() });
+        }
+        let (found, expected) = match &pixels {
+            Pixels::Memory(bytes) => (bytes.len(), labels.len() * shape.len()),
+        };
+        if found != expected {
+            return Err(DataError::WrongPixelCount { name, found, expected, labels: labels.len() });
+        }
+        let classes = class_names.len();
+        if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
+            let found = labels[index];
+            return Err(DataError::LabelOutOfRange { origin: name, index, found, classes });
+        }
+        Ok(Self { name, part, shape, class_names, labels, pixels })
+    }
+
+    /// As the user named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which part of the source it is.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// Shape of one image.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    /// What the classes are called, by label.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The true class of every image.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Number of images; never 0.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Never true: an empty data set cannot be made.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Writes the bytes of one image.
+    ///
+    /// Shapes: `into` is `[C, H, W]`. Units: 0 to 255.
+    /// Errors: `NoSuchImage`; what decoding says for pictures that are not in memory.
+    pub fn read(&self, index: u64, into: &mut [u8]) -> Result<(), DataError> {
+        let position = self.position(index)?;
+        match &self.pixels {
+            Pixels::Memory(bytes) => {
+                let length = self.shape.len();
+                into.copy_from_slice(&bytes[position * length..(position + 1) * length]);
+                Ok(())
+            }
+        }
+    }
+
+    /// The images at `indices`, in that order, unaugmented.
+    ///
+    /// Units: pixels in `[0, 1]`. Errors: as [`Dataset::read`].
+    pub fn batch(&self, indices: &[u64]) -> Result<Batch, DataError> {
+        let mut images = Images::zeros(indices.len(), self.shape);
+        let mut bytes = vec![0; self.shape.len()];
+        let mut labels = Vec::with_capacity(indices.len());
+        for (slot, &index) in indices.iter().enumerate() {
+            self.read(index, &mut bytes)?;
+            labels.push(self.labels[index as usize]);
+            for (pixel, &byte) in images.one_mut(slot).iter_mut().zip(&bytes) {
+                *pixel = unit(byte);
+            }
+        }
+        Ok(Batch { images, labels, indices: indices.to_vec() })
+    }
+
+    fn position(&self, index: u64) -> Result<usize, DataError> {
+        usize::try_from(index).ok().filter(|&position| position < self.len()).ok_or_else(|| {
+            DataError::NoSuchImage { name: self.name.clone(), index, images: self.len() }
+        })
+    }
+}
+
+/// A byte as a pixel in `[0, 1]`: divided, as PyTorch's `ToTensor` does, not multiplied by a rounded 1/255.
+pub(super) fn unit(byte: u8) -> f32 {
+    f32::from(byte) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(classes: usize) -> Vec<String> {
+        (0..classes).map(|class| class.to_string()).collect()
+    }
+
+    #[test]
+    fn impossible_data_sets_are_refused() {
+        let shape = Shape::new(1, 2, 2);
+        let make = |labels: Vec<u32>, bytes: usize| {
+            Dataset::new("d", Part::Whole, shape, names(3), labels, Pixels::Memory(vec![0; bytes]))
+        };
+        assert!(matches!(make(vec![], 0), Err(DataError::Empty { .. })));
+        assert!(matches!(
+            make(vec![0, 1], 7),
+            Err(DataError::WrongPixelCount { found: 7, expected: 8, .. })
+        ));
+        let error = make(vec![0, 3], 8).unwrap_err();
+        assert_eq!(error.to_string(), "d: label of image 1 is 3, expected 0 to 2");
+    }
+
+    #[test]
+    fn a_batch_holds_the_asked_images_in_the_asked_order() {
+        let bytes = (0..12).map(|value| value * 20).collect();
+        let shape = Shape::new(1, 2, 2);
+        let set =
+            Dataset::new("d", Part::Whole, shape, names(3), vec![2, 1, 0], Pixels::Memory(bytes))
+                .unwrap();
+        let batch = set.batch(&[2, 0]).unwrap();
+        assert_eq!(batch.labels, [0, 2]);
+        assert_eq!(batch.indices, [2, 0]);
+        let expected = [160.0, 180.0, 200.0, 220.0, 0.0, 20.0, 40.0, 60.0].map(|v: f32| v / 255.0);
+        assert_eq!(batch.images.pixels, expected);
+        assert!(matches!(set.batch(&[3]), Err(DataError::NoSuchImage { index: 3, .. })));
+    }
+}

@@ -1,0 +1,315 @@
+//! Batches by (epoch, step): random access, so that resuming in mid-epoch is exact.
+
+use std::sync::Arc;
+
+use super::augment::Augment;
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::hold_out::shuffle;
+use super::prefetch::Prefetch;
+use crate::image::{Batch, Images};
+use crate::stream::{Key, Purpose, Stream};
+
+/// In which order an epoch goes through the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A new random order each epoch, a function of (seed, epoch).
+    Shuffled,
+    /// Ascending, each epoch the same.
+    Ascending,
+}
+
+/// What happens to the images left over when the batch size does not divide their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastBatch {
+    /// They are left out of this epoch.
+    Drop,
+    /// They make a smaller batch.
+    Keep,
+}
+
+/// How images become batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderSettings {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// What order and augmentation depend on.
+    pub seed: u64,
+    /// In which order.
+    pub order: Order,
+    /// What happens to the rest.
+    pub last: LastBatch,
+    /// What is done to each image.
+    pub augment: Augment,
+}
+
+/// A place in training: the batch that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Steps done in this epoch.
+    pub step: u32,
+}
+
+/// Batches of some images of a data set, by epoch and step; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    dataset: Arc<Dataset>,
+    indices: Arc<[u64]>,
+    settings: LoaderSettings,
+    stream: Stream,
+}
+
+impl Loader {
+    /// Batches of all images.
+    ///
+    /// Errors: as [`Loader::over`].
+    pub fn new(dataset: Arc<Dataset>, settings: LoaderSettings) -> Result<Self, DataError> {
+        let indices = (0..dataset.len() as u64).collect();
+        Self::over(dataset, indices, settings)
+    }
+
+    /// Batches of the images at `indices`, for instance of one side of a [`hold_out`](super::hold_out).
+    ///
+    /// Errors: `Empty`, `NoSuchImage`; `BatchSize` if it is 0, or if one epoch cannot fill a batch and drops what does not.
+    pub fn over(
+        dataset: Arc<Dataset>,
+        indices: Vec<u64>,
+        settings: LoaderSettings,
+    ) -> Result<Self, DataError> {
+        if indices.is_empty() {
+            return Err(DataError::Empty { name: dataset.name().to_owned() });
+        }
+        if let Some(&index) = indices.iter().find(|&&index| index >= dataset.len() as u64) {
+            let name = dataset.name().to_owned();
+            return Err(DataError::NoSuchImage { name, index, images: dataset.len() });
+        }
+        if settings.batch_size == 0 || settings.batch_size > indices.len() {
+            return Err(DataError::BatchSize {
+                name: dataset.name().to_owned(),
+                found: settings.batch_size,
+                images: indices.len(),
+            });
+        }
+        let stream = Stream::new(settings.seed);
+        Ok(Self { dataset, indices: indices.into(), settings, stream })
+    }
+
+    /// What the batches are of.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// How they are made.
+    pub fn settings(&self) -> &LoaderSettings {
+        &self.settings
+    }
+
+    /// Images an epoch goes through, before any are dropped.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Never true: a loader of nothing cannot be made.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// Batches in an epoch; at least 1.
+    pub fn steps_per_epoch(&self) -> u32 {
+        let steps = match self.settings.last {
+            LastBatch::Drop => self.indices.len() / self.settings.batch_size,
+            LastBatch::Keep => self.indices.len().div_ceil(self.settings.batch_size),
+        };
+        u32::try_from(steps).expect("a data set has at most 2^32 images")
+    }
+
+    /// Where training is after `steps` steps from the start.
+    pub fn position(&self, steps: u64) -> Position {
+        let per_epoch = u64::from(self.steps_per_epoch());
+        let epoch = u32::try_from(steps / per_epoch).expect("fewer than 2^32 epochs");
+        Position { epoch, step: (steps % per_epoch) as u32 }
+    }
+
+    /// All image positions in the order of `epoch`.
+    pub fn order(&self, epoch: u32) -> Vec<u64> {
+        let mut order = self.indices.to_vec();
+        if self.settings.order == Order::Shuffled {
+            let key = Key { purpose: Purpose::Shuffle, time: epoch, index: 0, restart: 0 };
+            shuffle(&mut order, self.stream, key);
+        }
+        order
+    }
+
+    /// The batch at `position`.
+    ///
+    /// Units: pixels in `[0, 1]`. Errors: `NoSuchStep`; as [`Dataset::read`].
+    pub fn batch(&self, position: Position) -> Result<Batch, DataError> {
+        self.batch_of(&self.order(position.epoch), position)
+    }
+
+    /// The batch at `position`, given the order of its epoch.
+    pub(super) fn batch_of(&self, order: &[u64], position: Position) -> Result<Batch, DataError> {
+        let steps = self.steps_per_epoch();
+        if position.step >= steps {
+            let name = self.dataset.name().to_owned();
+            return Err(DataError::NoSuchStep { name, step: position.step, steps });
+        }
+        let size = self.settings.batch_size;
+        let start = position.step as usize * size;
+        let indices = order[start..order.len().min(start + size)].to_vec();
+        let shape = self.dataset.shape();
+        let mut images = Images::zeros(indices.len(), shape);
+        let mut bytes = vec![0; shape.len()];
+        for (slot, &index) in indices.iter().enumerate() {
+            self.dataset.read(index, &mut bytes)?;
+            self.settings.augment.apply(
+                &bytes,
+                shape,
+                self.stream,
+                position.epoch,
+                index,
+                images.one_mut(slot),
+            );
+        }
+        let labels = indices.iter().map(|&index| self.dataset.labels()[index as usize]).collect();
+        Ok(Batch { images, labels, indices })
+    }
+
+    /// The batches from `start` to the end of epoch `epochs - 1`, made ahead on a thread of their own.
+    pub fn prefetch(&self, start: Position, epochs: u32) -> Prefetch {
+        Prefetch::start(self.clone(), start, epochs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use network::Shape;
+
+    use super::super::augment::Flip;
+    use super::super::dataset::{Part, Pixels};
+    use super::*;
+
+    const SETTINGS: LoaderSettings = LoaderSettings {
+        batch_size: 4,
+        seed: 11,
+        order: Order::Shuffled,
+        last: LastBatch::Keep,
+        augment: Augment { pad: 2, flip: Flip::Horizontal },
+    };
+
+    fn dataset(images: usize) -> Arc<Dataset> {
+        let shape = Shape::new(1, 3, 3);
+        let bytes = (0..images * shape.len()).map(|byte| (byte * 7 % 251) as u8).collect();
+        let labels = (0..images as u32).map(|index| index % 2).collect();
+        let names = vec!["even".to_owned(), "odd".to_owned()];
+        let pixels = Pixels::Memory(bytes);
+        Arc::new(Dataset::new("d", Part::Train, shape, names, labels, pixels).unwrap())
+    }
+
+    fn loader(images: usize, settings: LoaderSettings) -> Loader {
+        Loader::new(dataset(images), settings).unwrap()
+    }
+
+    fn epoch_indices(loader: &Loader, epoch: u32) -> Vec<u64> {
+        (0..loader.steps_per_epoch())
+            .flat_map(|step| loader.batch(Position { epoch, step }).unwrap().indices)
+            .collect()
+    }
+
+    #[test]
+    fn g31_every_index_once_per_epoch() {
+        for (last, steps, images) in [(LastBatch::Keep, 3, 10), (LastBatch::Drop, 2, 8)] {
+            let loader = loader(10, LoaderSettings { last, ..SETTINGS });
+            assert_eq!(loader.steps_per_epoch(), steps);
+            let mut indices = epoch_indices(&loader, 3);
+            indices.sort_unstable();
+            indices.dedup();
+            assert_eq!(indices.len(), images);
+        }
+    }
+
+    #[test]
+    fn g31_order_is_a_function_of_seed_and_epoch() {
+        let first = loader(100, SETTINGS);
+        assert_eq!(first.order(2), loader(100, SETTINGS).order(2));
+        assert_ne!(first.order(2), first.order(3));
+        assert_ne!(first.order(2), loader(100, LoaderSettings { seed: 12, ..SETTINGS }).order(2));
+        // Neither the batch size nor the augmentation moves an image to another place.
+        let other = LoaderSettings { batch_size: 7, augment: Augment::default(), ..SETTINGS };
+        assert_eq!(epoch_indices(&first, 2), epoch_indices(&loader(100, other), 2));
+        let ascending = loader(100, LoaderSettings { order: Order::Ascending, ..SETTINGS });
+        assert_eq!(ascending.order(5), (0..100).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn g31_an_image_looks_the_same_whatever_the_batch_size() {
+        let (four, seven) =
+            (loader(21, SETTINGS), loader(21, LoaderSettings { batch_size: 7, ..SETTINGS }));
+        let pictures = |loader: &Loader| -> Vec<f32> {
+            (0..loader.steps_per_epoch())
+                .flat_map(|step| loader.batch(Position { epoch: 1, step }).unwrap().images.pixels)
+                .collect()
+        };
+        assert_eq!(pictures(&four), pictures(&seven));
+    }
+
+    #[test]
+    fn g31_prefetching_from_any_position_gives_the_batches_of_random_access() {
+        let loader = loader(10, SETTINGS);
+        for start in [0, 1, 2, 3, 5] {
+            let mut steps = start;
+            for item in loader.prefetch(loader.position(start), 3) {
+                let item = item.unwrap();
+                assert_eq!(item.position, loader.position(steps));
+                assert_eq!(item.batch, loader.batch(item.position).unwrap());
+                steps += 1;
+            }
+            assert_eq!(steps, 9);
+        }
+    }
+
+    #[test]
+    fn g31_batches_do_not_depend_on_threads() {
+        let loader = loader(64, SETTINGS);
+        let alone: Vec<Batch> =
+            (0..16).map(|step| loader.batch(Position { epoch: 4, step }).unwrap()).collect();
+        let together: Vec<Vec<Batch>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| -> Vec<Batch> {
+                        loader
+                            .prefetch(Position { epoch: 4, step: 0 }, 5)
+                            .map(|item| item.unwrap().batch)
+                            .collect()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        together.iter().for_each(|batches| assert_eq!(*batches, alone));
+    }
+
+    #[test]
+    fn dropping_a_prefetch_early_ends_its_thread() {
+        let loader = loader(10, SETTINGS);
+        let mut prefetch = loader.prefetch(loader.position(0), u32::MAX);
+        assert!(prefetch.next().is_some());
+        drop(prefetch);
+    }
+
+    #[test]
+    fn impossible_batch_sizes_and_steps_are_refused() {
+        for batch_size in [0, 11] {
+            let error = Loader::new(dataset(10), LoaderSettings { batch_size, ..SETTINGS });
+            assert!(matches!(error, Err(DataError::BatchSize { images: 10, .. })));
+        }
+        let error = Loader::over(dataset(10), vec![], SETTINGS).unwrap_err();
+        assert!(matches!(error, DataError::Empty { .. }));
+        let error = Loader::over(dataset(10), vec![0, 1, 2, 10], SETTINGS).unwrap_err();
+        assert!(matches!(error, DataError::NoSuchImage { index: 10, .. }));
+        let error = loader(10, SETTINGS).batch(Position { epoch: 0, step: 3 }).unwrap_err();
+        assert!(matches!(error, DataError::NoSuchStep { step: 3, steps: 3, .. }));
+    }
+}
