@@ -7,26 +7,32 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+pub mod architecture;
+mod builder;
+pub mod cifar_resnet;
+pub mod count;
 mod error;
 pub mod graph;
+pub mod initialize;
+pub mod layout;
 pub mod moments;
+mod network;
 pub mod norm;
 pub mod parameters;
 pub mod pass;
+pub mod resnet;
+mod shape;
+pub mod wide_resnet;
 
 pub use activation::Activation;
+pub use architecture::{Architecture, InputScaling, NormChoice};
+pub use count::{Count, NodeCount};
 pub use error::NetworkError;
-pub use graph::{Convolution, Graph, Node, NodeId, Op, Shape};
+pub use graph::{Bias, Convolution, Graph, Node, NodeId, Op, Shape};
+pub use initialize::NormalSource;
+pub use layout::{AffineIds, Layout, NodeParameters, ParameterSpec, StatisticsIds};
 pub use moments::{LayerMoments, Moments};
+pub use network::Network;
 pub use norm::{BatchNorm, Norm, RunningVariance, Sharing};
 pub use parameters::{Parameter, ParameterId, Parameters, Role};
 pub use pass::{Domain, Domains, Pass, Statistics};
-
-/// Architecture and weights: one value from which everything else is derived.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Network {
-    /// What is computed.
-    pub graph: Graph,
-    /// With which numbers: every tensor the graph's nodes name, in graph order.
-    pub parameters: Parameters,
-}
