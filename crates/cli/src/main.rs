@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod models;
+mod output;
 mod settings;
 
 use clap::{Parser, Subcommand};
@@ -23,7 +25,9 @@ struct CommandLine {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Models(models::ModelsArguments),
+}
 
 fn main() -> ExitCode {
     let CommandLine { settings, command } = CommandLine::parse();
@@ -35,5 +39,7 @@ fn main() -> ExitCode {
 
 fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
-    match command {}
+    match command {
+        Command::Models(arguments) => models::run(&arguments, settings),
+    }
 }
