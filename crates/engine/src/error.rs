@@ -1,3 +1,5 @@
+//! Errors of the engine border.
+
 use thiserror::Error;
 
 /// What can be wrong with a request to an engine.

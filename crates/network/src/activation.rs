@@ -1,3 +1,5 @@
+//! Pointwise nonlinearities.
+
 use serde::{Deserialize, Serialize};
 
 /// A pointwise nonlinearity.

@@ -1,3 +1,5 @@
+//! Errors of the network crate.
+
 use thiserror::Error;
 
 /// What can be wrong with a network, its parameters or its files.
