@@ -74,7 +74,8 @@ fn crates_depend_only_downwards() {
         let after = manifest.split("[dependencies]").nth(1).unwrap_or("");
         let dependencies = after.split("\n[").next().unwrap_or(after);
         for other in CRATES {
-            let mut names = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+            let mut names =
+                dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
             let depends = names.any(|name| name == other);
             assert!(!depends || may.contains(&other), "{krate} must not depend on {other}");
         }
@@ -84,8 +85,7 @@ fn crates_depend_only_downwards() {
 #[test]
 fn attacks_know_a_victim_and_nothing_behind_it() {
     let attacks = rust_files(&root().join("crates/adamant/src/attack"));
-    let forbidden =
-        ["engine::", "network::", "crate::objective", "crate::train", "crate::victim"];
+    let forbidden = ["engine::", "network::", "crate::objective", "crate::train", "crate::victim"];
     forbid("an attack must not import the engine, the network or objectives", &attacks, &forbidden);
 }
 
