@@ -1,0 +1,177 @@
+//! The micro-kernel: a group of pixels times one or two panels of 16 channels, held in registers.
+
+// Constant trip counts and plain indices: the compiler unrolls them, and arrays become registers.
+#![allow(clippy::needless_range_loop)]
+
+use super::table::{Pixel, Run};
+use super::{Add, Relu};
+use crate::vector::{Portable, Vector};
+use crate::{Isa, LANES};
+
+/// One pass: every pixel of the list times every panel of the weights.
+pub(super) struct Job<'a> {
+    /// The bordered input.
+    pub source: &'a [f32],
+    /// What each pixel reads, relative to its offset; panels hold weights in this order.
+    pub runs: &'a [Run],
+    pub pixels: &'a [Pixel],
+    /// `[stride / 16][inputs of a pixel][16]`.
+    pub weights: &'a [f32],
+    pub output: &'a mut [f32],
+    /// Channels of the output in memory, 16 per panel.
+    pub stride: usize,
+    pub bias: Option<&'a [f32]>,
+    pub add: Add<'a>,
+    pub relu: Relu,
+    pub write_mask: Option<&'a mut [u16]>,
+    pub keep_mask: Option<&'a [u16]>,
+}
+
+impl Job<'_> {
+    /// Weights of one panel.
+    fn panel_len(&self) -> usize {
+        self.runs.iter().map(|run| run.length).sum::<usize>() * LANES
+    }
+
+    /// Asserts that no pixel reads or writes outside; everything unsafe below rests on it.
+    fn check(&self) {
+        let panels = self.stride / LANES;
+        assert_eq!(self.stride % LANES, 0, "channel stride of a convolution result");
+        assert_eq!(self.weights.len(), panels * self.panel_len(), "weights of a convolution pass");
+        let reach = self.runs.iter().map(|run| run.offset + run.length).max().unwrap_or(0);
+        let input = self.pixels.iter().map(|pixel| pixel.input).max().unwrap_or(0);
+        let output = self.pixels.iter().map(|pixel| pixel.output + 1).max().unwrap_or(0);
+        assert!(self.pixels.is_empty() || input + reach <= self.source.len(), "input pixels");
+        assert!(output * self.stride <= self.output.len(), "output pixels");
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.stride), "bias");
+        let masks = self.output.len() / LANES;
+        assert!(self.write_mask.as_ref().is_none_or(|mask| mask.len() == masks), "mask");
+        assert!(self.keep_mask.is_none_or(|mask| mask.len() == masks), "mask");
+        if let Add::Other(other) = self.add {
+            assert_eq!(other.len(), self.output.len(), "addend");
+        }
+    }
+}
+
+/// Runs a job.
+pub(super) fn run(isa: Isa, mut job: Job<'_>) {
+    job.check();
+    assert!(isa.is_available(), "{isa} kernels on a processor without them");
+    // SAFETY: the job's bounds were checked; plain Rust needs no special instructions.
+    unsafe { sweep_panels::<Portable, 2, 2, 1>(&mut job) }
+}
+
+/// All panels: `N` at a time over `P` pixels, the rest one at a time over `Q` pixels. Panels are the outer loop, so
+/// that a panel's weights stay in the second-level cache while all pixels pass.
+///
+/// # Safety
+/// `job` must have passed its check, and the processor must have `V`'s instructions.
+#[inline(always)]
+unsafe fn sweep_panels<V: Vector, const P: usize, const Q: usize, const N: usize>(
+    job: &mut Job<'_>,
+) {
+    let panels = job.stride / LANES;
+    let mut panel = 0;
+    while panel + N <= panels {
+        // SAFETY: as promised by the caller; the panels exist.
+        unsafe { sweep_pixels::<V, P, N>(job, panel) };
+        panel += N;
+    }
+    while panel < panels {
+        // SAFETY: as promised by the caller; the panel exists.
+        unsafe { sweep_pixels::<V, Q, 1>(job, panel) };
+        panel += 1;
+    }
+}
+
+/// All pixels, `P` at a time. The last group repeats its last pixel: the same code gives the same bits.
+///
+/// # Safety
+/// As [`sweep_panels`]; panels `panel..panel + N` must exist.
+#[inline(always)]
+unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize>(job: &mut Job<'_>, panel: usize) {
+    let panel_len = job.panel_len();
+    // SAFETY: the panels exist, by the caller's promise.
+    let weights = unsafe { job.weights.as_ptr().add(panel * panel_len) };
+    for group in job.pixels.chunks(P) {
+        let mut inputs = [job.source.as_ptr(); P];
+        for (p, input) in inputs.iter_mut().enumerate() {
+            let pixel = group[p.min(group.len() - 1)];
+            // SAFETY: checked: every pixel and its runs lie in the source.
+            *input = unsafe { input.add(pixel.input) };
+        }
+        // SAFETY: checked: inputs and weights are readable along all runs.
+        let sums = unsafe { chains::<V, P, N>(&inputs, job.runs, weights, panel_len) };
+        for p in 0..P {
+            if p < group.len() {
+                for n in 0..N {
+                    // SAFETY: checked: the output pixel exists, and so does the panel.
+                    unsafe { finish(job, sums[p][n], group[p].output, panel + n) };
+                }
+            }
+        }
+    }
+}
+
+/// The chains: `sum[p][n] = sum over runs and their inputs of input * weight`, in that order, from zero.
+///
+/// # Safety
+/// Every run must be readable at every input, `N` panels at `weights`.
+#[inline(always)]
+unsafe fn chains<V: Vector, const P: usize, const N: usize>(
+    inputs: &[*const f32; P],
+    runs: &[Run],
+    mut weights: *const f32,
+    panel_len: usize,
+) -> [[V; N]; P] {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut sums = [[V::zero(); N]; P];
+        for run in runs {
+            for at in run.offset..run.offset + run.length {
+                let mut own = [V::zero(); N];
+                for n in 0..N {
+                    own[n] = V::load(weights.add(n * panel_len));
+                }
+                for p in 0..P {
+                    let input = V::splat(inputs[p].add(at));
+                    for n in 0..N {
+                        sums[p][n] = sums[p][n].multiply_add(input, own[n]);
+                    }
+                }
+                weights = weights.add(LANES);
+            }
+        }
+        sums
+    }
+}
+
+/// Bias, addition, ReLU, masks, memory.
+///
+/// # Safety
+/// `pixel` and `panel` must exist in the output.
+#[inline(always)]
+unsafe fn finish<V: Vector>(job: &mut Job<'_>, mut value: V, pixel: usize, panel: usize) {
+    let at = pixel * job.stride + panel * LANES;
+    // SAFETY: by the caller's promise; all other arrays were checked to have the output's shape.
+    unsafe {
+        if let Some(bias) = job.bias {
+            value = value.add(V::load(bias.as_ptr().add(panel * LANES)));
+        }
+        match job.add {
+            Add::Nothing => {}
+            Add::Other(other) => value = value.add(V::load(other.as_ptr().add(at))),
+            Add::Output => value = value.add(V::load(job.output.as_ptr().add(at))),
+        }
+        if job.relu == Relu::Yes {
+            value = value.relu();
+        }
+        if let Some(mask) = job.keep_mask {
+            value = value.keep(*mask.get_unchecked(at / LANES));
+        }
+        if let Some(mask) = &mut job.write_mask {
+            *mask.get_unchecked_mut(at / LANES) = value.positive();
+        }
+        value.store(job.output.as_mut_ptr().add(at));
+    }
+}

@@ -1,0 +1,110 @@
+//! Where a convolution reads: pixels, runs of inputs, and the copy with a zero border.
+
+/// Working memory of one thread; grows at first use and is then kept.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    pub(super) bordered: Vec<f32>,
+    pub(super) pixels: Vec<Pixel>,
+    pub(super) runs: Vec<Run>,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Scratch {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// One result pixel: where its first tap reads and where it is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pixel {
+    /// Offset of the first tap in the source, in values.
+    pub input: usize,
+    /// Index of the pixel in the output.
+    pub output: usize,
+}
+
+/// Inputs that lie side by side: one tap, or a whole kernel row where channels have no padding between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Run {
+    /// Distance from the pixel's offset, in values.
+    pub offset: usize,
+    /// Number of values.
+    pub length: usize,
+}
+
+/// A stack of maps with zero rows and columns around each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Bordered {
+    pub height: usize,
+    pub width: usize,
+    pub stride: usize,
+    pub top: usize,
+    pub bottom: usize,
+    pub left: usize,
+    pub right: usize,
+}
+
+/// Values of the bordered copy that are worked on at once: 1 MiB, half of a usual L2, beside the weights.
+const TILE_VALUES: usize = 1 << 18;
+
+impl Bordered {
+    pub fn row(&self) -> usize {
+        (self.left + self.width + self.right) * self.stride
+    }
+
+    pub fn image(&self) -> usize {
+        (self.top + self.height + self.bottom) * self.row()
+    }
+
+    /// How many images are copied and worked on at once. The bits do not depend on it.
+    pub fn tile(&self, images: usize) -> usize {
+        (TILE_VALUES / self.image()).clamp(1, images.max(1))
+    }
+
+    fn has_border(&self) -> bool {
+        self.top + self.bottom + self.left + self.right > 0
+    }
+
+    /// The maps with their border: a copy in `storage`, or the maps themselves where there is none.
+    pub fn lay_out<'a>(&self, maps: &'a [f32], storage: &'a mut Vec<f32>) -> &'a [f32] {
+        if !self.has_border() {
+            return maps;
+        }
+        let map_row = self.width * self.stride;
+        let images = maps.len() / (self.height * map_row);
+        let size = images * self.image();
+        if storage.len() < size {
+            storage.resize(size, 0.0);
+        }
+        let copies = storage[..size].chunks_exact_mut(self.image());
+        for (map, copy) in maps.chunks_exact(self.height * map_row).zip(copies) {
+            let (above, rest) = copy.split_at_mut(self.top * self.row());
+            let (inside, below) = rest.split_at_mut(self.height * self.row());
+            above.fill(0.0);
+            below.fill(0.0);
+            for (from, to) in map.chunks_exact(map_row).zip(inside.chunks_exact_mut(self.row())) {
+                to[..self.left * self.stride].fill(0.0);
+                to[self.left * self.stride..][..map_row].copy_from_slice(from);
+                to[self.left * self.stride + map_row..].fill(0.0);
+            }
+        }
+        &storage[..size]
+    }
+
+    /// Lists the runs of a window of `rows` x `columns` taps, each `channels` long.
+    pub fn runs(&self, rows: usize, columns: usize, channels: usize, runs: &mut Vec<Run>) {
+        runs.clear();
+        for row in 0..rows {
+            if channels == self.stride {
+                runs.push(Run { offset: row * self.row(), length: columns * channels });
+            } else {
+                runs.extend((0..columns).map(|column| Run {
+                    offset: row * self.row() + column * self.stride,
+                    length: channels,
+                }));
+            }
+        }
+    }
+}

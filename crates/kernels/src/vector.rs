@@ -1,0 +1,90 @@
+//! Sixteen f32 lanes, however many registers they take.
+
+use crate::LANES;
+
+/// Sixteen f32 lanes and what a convolution does with them.
+///
+/// # Safety
+/// Every method needs the instructions of its implementor; `load` and `store` touch 16 values at the pointer.
+pub(crate) trait Vector: Copy {
+    /// All lanes zero.
+    unsafe fn zero() -> Self;
+    /// Sixteen values at `pointer`.
+    unsafe fn load(pointer: *const f32) -> Self;
+    /// Writes sixteen values to `pointer`.
+    unsafe fn store(self, pointer: *mut f32);
+    /// The value at `pointer` in all lanes.
+    unsafe fn splat(pointer: *const f32) -> Self;
+    /// `self + left * right`, rounded once where the processor can.
+    unsafe fn multiply_add(self, left: Self, right: Self) -> Self;
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
+    /// `max(x, 0)`; NaN stays NaN, so that a broken network is seen.
+    unsafe fn relu(self) -> Self;
+    /// Bit `l` says whether lane `l` is above zero.
+    unsafe fn positive(self) -> u16;
+    /// Zero in the lanes whose bit is not set.
+    unsafe fn keep(self, mask: u16) -> Self;
+}
+
+/// Plain Rust: the compiler takes what the base processor has.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; LANES]);
+
+impl Vector for Portable {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(pointer: *const f32) -> Self {
+        // SAFETY: the caller promises sixteen readable values; an array of f32 has the alignment of one.
+        Self(unsafe { pointer.cast::<[f32; LANES]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, pointer: *mut f32) {
+        // SAFETY: the caller promises sixteen writable values.
+        unsafe { pointer.cast::<[f32; LANES]>().write(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(pointer: *const f32) -> Self {
+        // SAFETY: the caller promises one readable value.
+        Self([unsafe { *pointer }; LANES])
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(mut self, left: Self, right: Self) -> Self {
+        for ((sum, left), right) in self.0.iter_mut().zip(left.0).zip(right.0) {
+            *sum += left * right;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn add(mut self, other: Self) -> Self {
+        for (sum, other) in self.0.iter_mut().zip(other.0) {
+            *sum += other;
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn relu(mut self) -> Self {
+        for value in &mut self.0 {
+            *value = if *value < 0.0 { 0.0 } else { *value };
+        }
+        self
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u16 {
+        let mut bits = 0;
+        for (lane, value) in self.0.into_iter().enumerate() {
+            bits |= u16::from(value > 0.0) << lane;
+        }
+        bits
+    }
+    #[inline(always)]
+    unsafe fn keep(mut self, mask: u16) -> Self {
+        for (lane, value) in self.0.iter_mut().enumerate() {
+            *value = if mask >> lane & 1 == 1 { *value } else { 0.0 };
+        }
+        self
+    }
+}
