@@ -1,7 +1,29 @@
 //! Attacks: each proposes images, none judges. An attack knows a [`Victim`], never a network or an engine.
+//!
+//! Begin with [`Pgd`]: FGSM and BIM are settings of it. [`parse`] turns a name such as `targeted-pgd-50-10` into an
+//! attack. What an attack wants of each image, and what it raises to get it, is [`Aims`].
 
-use crate::image::{Batch, Images, Logits};
+mod aim;
+mod check;
+mod clean;
+pub mod loss;
+mod mifgsm;
+mod name;
+mod noise;
+mod pgd;
+mod start;
+mod worst;
+
+pub use aim::{Aims, Score, prediction};
+pub use clean::NoAttack;
+pub use mifgsm::{MiFgsm, MiFgsmSettings};
+pub use name::{AttackDefaults, NAMES, parse};
+pub use noise::Noise;
+pub use pgd::{Pgd, PgdSettings};
+
+use crate::image::{Batch, Images, Logits, Shape};
 use crate::stream::Stream;
+use crate::threat::ThreatError;
 use thiserror::Error;
 
 /// All an attack may know of the network under attack.
@@ -88,14 +110,84 @@ pub enum AttackError {
     /// The victim failed.
     #[error(transparent)]
     Victim(#[from] VictimError),
-    /// The gradient of an image is NaN or infinite.
-    #[error("attack {attack}, step {step}: the gradient of image {index} is not finite")]
+    /// A length is in the wrong unit.
+    #[error(transparent)]
+    Threat(#[from] ThreatError),
+    /// The gradient or the loss of an image is NaN or infinite.
+    #[error("attack {attack}, step {step}: the {what} of image {index} is not finite")]
     NonFinite {
         /// The attack's name.
         attack: String,
-        /// Its step.
+        /// Its step, or its number of steps where the result is judged.
         step: usize,
+        /// Gradient or loss.
+        what: &'static str,
         /// The image's position in the data set.
         index: u64,
+    },
+    /// A setting that makes no attack.
+    #[error("attack {attack}: {setting} is {found}, expected {expected}")]
+    Setting {
+        /// The attack's name.
+        attack: String,
+        /// The setting.
+        setting: &'static str,
+        /// What was given.
+        found: String,
+        /// What makes sense.
+        expected: &'static str,
+    },
+    /// A label that the victim has no class for.
+    #[error("image {index}: the label is {label}, expected one below {classes}")]
+    Label {
+        /// The image's position in the data set.
+        index: u64,
+        /// What was given.
+        label: u32,
+        /// The victim's classes.
+        classes: usize,
+    },
+    /// A pixel outside the range that epsilon is measured in.
+    #[error(
+        "image {index}: a pixel is {found}, expected [0, 1]\n  \
+         hint: scaling belongs inside the network, divide bytes by 255"
+    )]
+    Pixel {
+        /// The image's position in the data set.
+        index: u64,
+        /// The pixel.
+        found: f32,
+    },
+    /// Parts of a batch that do not belong together.
+    #[error("a batch of {count} images of shape {shape} has {found} {what}, expected {expected}")]
+    Batch {
+        /// Number of images it claims.
+        count: usize,
+        /// Shape it claims.
+        shape: Shape,
+        /// Pixels, labels or indices.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// A targeted attack on a victim with nothing to aim at.
+    #[error("a targeted attack needs at least 2 classes, found {classes}")]
+    TooFewClasses {
+        /// The victim's classes.
+        classes: usize,
+    },
+    /// No attack of that name.
+    #[error("attack is {found:?}, expected one of {}", NAMES.join(", "))]
+    UnknownName {
+        /// What was written.
+        found: String,
+    },
+    /// An attack that this version does not have.
+    #[error("attack {name} is not available in this version\n  hint: available are {}", NAMES.join(", "))]
+    NotAvailable {
+        /// What was written.
+        name: String,
     },
 }

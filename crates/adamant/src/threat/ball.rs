@@ -5,9 +5,11 @@
 
 use super::Norm;
 use crate::stream::Draws;
+use serde::{Deserialize, Serialize};
 
 /// Whether a point is also kept within the pixel range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Range {
     /// Clipped to `[0, 1]`.
     Pixels,

@@ -1,0 +1,87 @@
+//! Losses on the logits of one image, with their gradients in closed form.
+//!
+//! Computed in double precision whatever the logits are: for a confident network `softmax(z)[y] - 1` cancels in single
+//! precision, and the sign of the input gradient would be rounding noise.
+
+/// `ln(sum(exp(row)))`, shifted by the largest logit so that no exponential overflows.
+///
+/// Shapes: `row` is `[classes]`.
+pub fn log_sum_exp<T: Copy + Into<f64>>(row: &[T]) -> f64 {
+    let largest = row.iter().map(|&z| z.into()).fold(f64::NEG_INFINITY, f64::max);
+    largest + row.iter().map(|&z| (z.into() - largest).exp()).sum::<f64>().ln()
+}
+
+/// Cross-entropy of one class: `-ln softmax(row)[class]`.
+///
+/// Shapes: `row` is `[classes]`.
+pub fn cross_entropy<T: Copy + Into<f64>>(row: &[T], class: u32) -> f64 {
+    log_sum_exp(row) - row[class as usize].into()
+}
+
+/// Adds `factor` times the gradient of [`cross_entropy`] by the logits: `softmax(row) - one_hot(class)`.
+///
+/// Shapes: `row` and `gradient` are `[classes]`.
+pub fn add_cross_entropy_gradient<T: Copy + Into<f64>>(
+    row: &[T],
+    class: u32,
+    factor: f64,
+    gradient: &mut [f64],
+) {
+    let normalizer = log_sum_exp(row);
+    // For the class itself 1 - softmax is summed from the others: exact even where softmax rounds to 1.
+    let mut others = 0.0;
+    for (position, (&z, g)) in row.iter().zip(gradient.iter_mut()).enumerate() {
+        if position != class as usize {
+            let share = (z.into() - normalizer).exp();
+            others += share;
+            *g += factor * share;
+        }
+    }
+    gradient[class as usize] -= factor * others;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g28_the_gradient_of_cross_entropy_is_its_central_difference() {
+        let row = [1.5, -0.25, 3.0, 0.125, -2.0];
+        for class in 0..5 {
+            let mut gradient = [0.0; 5];
+            add_cross_entropy_gradient(&row, class, 2.0, &mut gradient);
+            for position in 0..5 {
+                let shifted = |h: f64| {
+                    let mut moved = row;
+                    moved[position] += h;
+                    2.0 * cross_entropy(&moved, class)
+                };
+                let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
+                assert!((gradient[position] - difference).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn g28_loss_and_gradient_stay_finite_at_huge_logits() {
+        for row in [[1e4_f32, -1e4, 0.0], [-1e4, -1e4, -1e4]] {
+            for class in 0..3 {
+                let mut gradient = [0.0; 3];
+                add_cross_entropy_gradient(&row, class, 1.0, &mut gradient);
+                assert!(cross_entropy(&row, class).is_finite());
+                assert!(gradient.iter().all(|g| g.is_finite()));
+                assert!(gradient.iter().sum::<f64>().abs() < 1e-12);
+            }
+        }
+        assert_eq!(cross_entropy(&[1e4_f32, -1e4, 0.0], 1), 2e4);
+    }
+
+    #[test]
+    fn a_confident_true_class_keeps_an_exact_gradient() {
+        let mut gradient = [0.0; 2];
+        add_cross_entropy_gradient(&[60.0_f32, 0.0], 0, 1.0, &mut gradient);
+        let exact = (-60.0_f64).exp();
+        assert!((gradient[1] / exact - 1.0).abs() < 1e-12, "{gradient:?}");
+        assert_eq!(gradient[0], -gradient[1]);
+    }
+}
