@@ -11,3 +11,4 @@ pub mod image;
 pub mod stream;
 pub mod threat;
 pub mod train;
+pub mod victim;

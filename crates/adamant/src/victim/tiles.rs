@@ -1,0 +1,88 @@
+//! All cores on one batch: each thread takes tiles of images through the whole attack, on a session of its own.
+//!
+//! Results are placed by position and every draw is keyed by image, so they are the same bits for any tile size and
+//! thread count (G7). The per-batch coin is keyed by step and rank, so all tiles see one coin.
+
+use super::{FrozenVictim, failed};
+use crate::attack::{Attack, AttackError, AttackStream, Passes, Perturbed, Victim, VictimError};
+use crate::image::{Batch, Images, Logits};
+use engine::Frozen;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs `attack` on `batch` with all threads of the current pool, and counts the passes made.
+///
+/// Errors: those of the attack; of several, the one of the earliest image.
+pub fn perturb_in_tiles<F: Frozen>(
+    frozen: &F,
+    attack: &dyn Attack,
+    batch: &Batch,
+    stream: &AttackStream,
+) -> Result<(Perturbed, Passes), AttackError> {
+    let tiles = in_tiles(frozen, batch.images.count, |session, positions| {
+        let mut victim = FrozenVictim::new(session, frozen.classes());
+        let some = batch.select(&positions.collect::<Vec<_>>());
+        let perturbed = attack.perturb(&mut victim, &some, stream);
+        perturbed.map(|perturbed| (perturbed, victim.passes()))
+    })?;
+    let mut images = Images { count: 0, shape: batch.images.shape, pixels: Vec::new() };
+    let mut targets: Option<Vec<u32>> = None;
+    let mut restarts = Vec::new();
+    let mut passes = Passes::default();
+    for (tile, tile_passes) in tiles {
+        images.count += tile.images.count;
+        images.pixels.extend(tile.images.pixels);
+        if let Some(some) = tile.targets {
+            targets.get_or_insert_default().extend(some);
+        }
+        restarts.extend(tile.restarts);
+        passes.forward += tile_passes.forward;
+        passes.backward += tile_passes.backward;
+    }
+    Ok((Perturbed { images, targets, restarts }, passes))
+}
+
+/// The logits of `images`, with all threads of the current pool.
+///
+/// Shapes: images as the network's input; `[count, classes]`. Errors: the engine's.
+pub fn logits_in_tiles<F: Frozen>(frozen: &F, images: &Images) -> Result<Logits, VictimError> {
+    let length = images.shape.len();
+    let tiles = in_tiles(frozen, images.count, |session, positions| {
+        let pixels = &images.pixels[positions.start * length..positions.end * length];
+        let (count, shape) = (positions.len(), images.shape);
+        let view = engine::ImagesView { count, shape, pixels };
+        engine::Session::logits(session, view).map_err(failed)
+    })?;
+    let values = tiles.into_iter().flat_map(|tile| tile.values).collect();
+    Ok(Logits { count: images.count, classes: frozen.classes(), values })
+}
+
+/// `work` on every tile of `count` images, results in order of images.
+fn in_tiles<F: Frozen, R: Send, E: Send>(
+    frozen: &F,
+    count: usize,
+    work: impl Fn(&mut F::Session<'_>, Range<usize>) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    // No larger than one thread's share, so that a small batch still uses every core.
+    let share = count.div_ceil(rayon::current_num_threads());
+    let size = frozen.tile().min(share).max(1);
+    let tiles = count.div_ceil(size);
+    let next = AtomicUsize::new(0);
+    let per_thread = rayon::broadcast(|_| {
+        let mut session = None;
+        let mut done = Vec::new();
+        // Tiles are taken as threads become free: restarts make some images dearer than others.
+        loop {
+            let tile = next.fetch_add(1, Ordering::Relaxed);
+            if tile >= tiles {
+                return done;
+            }
+            let session = session.get_or_insert_with(|| frozen.session());
+            let positions = tile * size..count.min((tile + 1) * size);
+            done.push((tile, work(session, positions)));
+        }
+    });
+    let mut done: Vec<(usize, Result<R, E>)> = per_thread.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|&(tile, _)| tile);
+    done.into_iter().map(|(_, result)| result).collect()
+}
