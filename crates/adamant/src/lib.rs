@@ -8,6 +8,9 @@
 pub mod attack;
 pub mod data;
 pub mod image;
+pub mod objective;
+pub mod optimizer;
+pub mod schedule;
 pub mod stream;
 pub mod threat;
 pub mod train;
