@@ -136,6 +136,9 @@ pub enum InputScaling {
     },
 }
 
+/// Factor and summand of every channel.
+type PerChannel = (Vec<f32>, Vec<f32>);
+
 impl InputScaling {
     /// The usual mean and deviation of ImageNet; also those of the akamaster CIFAR networks.
     pub fn imagenet() -> Self {
@@ -152,7 +155,7 @@ impl InputScaling {
         &self,
         channels: usize,
         architecture: &str,
-    ) -> Result<Option<(Vec<f32>, Vec<f32>)>, NetworkError> {
+    ) -> Result<Option<PerChannel>, NetworkError> {
         match self {
             Self::None => Ok(None),
             Self::Symmetric => Ok(Some((vec![2.0; channels], vec![-1.0; channels]))),

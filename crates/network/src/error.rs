@@ -1,5 +1,6 @@
 //! Errors of the network crate.
 
+use crate::import::ImportReport;
 use thiserror::Error;
 
 /// What can be wrong with a network, its parameters or its files.
@@ -92,4 +93,7 @@ pub enum NetworkError {
         /// The reason.
         source: std::io::Error,
     },
+    /// An import that left parameters of the network without a value.
+    #[error("{0}")]
+    Import(Box<ImportReport>),
 }

@@ -190,6 +190,8 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, NetworkError> {
             require(scale.len() == shift.len(), &|| {
                 format!("as many scales ({}) as shifts ({})", scale.len(), shift.len())
             })?;
+            let finite = scale.iter().chain(shift).all(|value| value.is_finite());
+            require(finite, &|| "finite scales and shifts".into())?;
             channels(scale.len())
         }
         Op::Convolution(c) => {
