@@ -1,8 +1,11 @@
 //! Images with labels, by position.
 
+use std::path::PathBuf;
+
 use network::Shape;
 
 use super::error::DataError;
+use super::folder;
 use crate::image::{Batch, Images};
 
 /// Which part of a source a data set is.
@@ -21,6 +24,8 @@ pub enum Part {
 pub enum Pixels {
     /// All in memory, `[N, C, H, W]`, 0 to 255.
     Memory(Vec<u8>),
+    /// One picture file per image, decoded each time it is asked for.
+    Files(Vec<PathBuf>),
 }
 
 /// Labelled images of one shape.
@@ -54,8 +59,10 @@ impl Dataset {
         if labels.len() > u32::MAX as usize {
             return Err(DataError::TooMany { name, found: labels.len() });
         }
-        let (found, expected) = match &pixels {
-            Pixels::Memory(bytes) => (bytes.len(), labels.len() * shape.len()),
+        let expected = labels.len() * shape.len();
+        let found = match &pixels {
+            Pixels::Memory(bytes) => bytes.len(),
+            Pixels::Files(files) => files.len() * shape.len(),
         };
         if found != expected {
             return Err(DataError::WrongPixelCount { name, found, expected, labels: labels.len() });
@@ -119,6 +126,9 @@ impl Dataset {
                 let length = self.shape.len();
                 into.copy_from_slice(&bytes[position * length..(position + 1) * length]);
                 Ok(())
+            }
+            Pixels::Files(files) => {
+                folder::decode_as(&files[position], self.shape, &files[0], into)
             }
         }
     }

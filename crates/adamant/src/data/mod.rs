@@ -4,11 +4,14 @@
 //! Pixels are stored as bytes and become `[0, 1]` in a [`Batch`](crate::image::Batch); scaling is inside the network (T18).
 
 pub mod augment;
+pub mod cifar;
 mod dataset;
 mod error;
+pub mod folder;
 mod hold_out;
 pub mod idx;
 mod loader;
+pub mod picture;
 mod prefetch;
 mod sample;
 mod source;

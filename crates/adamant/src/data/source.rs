@@ -4,9 +4,10 @@ use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
-use super::{idx, sample};
+use super::{folder, idx, sample};
 
 /// Where Debian's data set packages put their files.
 const DEBIAN: &str = "/usr/share/datasets";
@@ -35,13 +36,30 @@ pub enum Source {
     FashionMnist,
     /// MNIST, 60,000 + 10,000 digits.
     Mnist,
+    /// CIFAR-10, 50,000 + 10,000 photographs of ten classes.
+    Cifar10,
+    /// CIFAR-100, 50,000 + 10,000 photographs of a hundred classes.
+    Cifar100,
     /// A folder of IDX files under their usual names.
     Idx(PathBuf),
+    /// A CIFAR binary file, or a folder of them.
+    Bin(PathBuf),
+    /// Class folders of pictures.
+    Folder(PathBuf),
 }
 
 impl Source {
     /// All that [`Source::parse`] accepts, for messages and help.
-    pub const VALID: [&str; 4] = ["fashion-sample", "fashion-mnist", "mnist", "idx:DIR"];
+    pub const VALID: [&str; 8] = [
+        "fashion-sample",
+        "fashion-mnist",
+        "mnist",
+        "cifar10",
+        "cifar100",
+        "idx:DIR",
+        "bin:PATH",
+        "folder:PATH",
+    ];
 
     /// Reads what a user wrote.
     ///
@@ -57,6 +75,8 @@ impl Source {
             }
             return match kind {
                 "idx" => Ok(Self::Idx(path.into())),
+                "bin" => Ok(Self::Bin(path.into())),
+                "folder" => Ok(Self::Folder(path.into())),
                 _ => Err(unknown()),
             };
         }
@@ -64,6 +84,8 @@ impl Source {
             "fashion-sample" => Ok(Self::FashionSample),
             "fashion-mnist" => Ok(Self::FashionMnist),
             "mnist" => Ok(Self::Mnist),
+            "cifar10" => Ok(Self::Cifar10),
+            "cifar100" => Ok(Self::Cifar100),
             _ => Err(unknown()),
         }
     }
@@ -75,15 +97,13 @@ impl Source {
         let name = self.to_string();
         match self {
             Self::FashionSample => sample::load(part),
-            Self::FashionMnist => {
-                let folder = find(&name, search, |folder| idx::is_present(folder, part))?;
-                idx::load(&folder, &name, part, &sample::FASHION_CLASSES)
-            }
-            Self::Mnist => {
-                let folder = find(&name, search, |folder| idx::is_present(folder, part))?;
-                idx::load(&folder, &name, part, &idx::DIGITS)
-            }
+            Self::FashionMnist => load_idx(&name, search, part, &sample::FASHION_CLASSES),
+            Self::Mnist => load_idx(&name, search, part, &idx::DIGITS),
+            Self::Cifar10 => load_cifar(&name, search, Kind::Cifar10, part),
+            Self::Cifar100 => load_cifar(&name, search, Kind::Cifar100, part),
             Self::Idx(folder) => idx::load(folder, &name, part, &[]),
+            Self::Bin(path) => cifar::load_any(path, &name, part),
+            Self::Folder(path) => folder::load(path, &name, part),
         }
     }
 }
@@ -94,17 +114,50 @@ impl fmt::Display for Source {
             Self::FashionSample => f.write_str("fashion-sample"),
             Self::FashionMnist => f.write_str("fashion-mnist"),
             Self::Mnist => f.write_str("mnist"),
+            Self::Cifar10 => f.write_str("cifar10"),
+            Self::Cifar100 => f.write_str("cifar100"),
             Self::Idx(path) => write!(f, "idx:{}", path.display()),
+            Self::Bin(path) => write!(f, "bin:{}", path.display()),
+            Self::Folder(path) => write!(f, "folder:{}", path.display()),
         }
     }
 }
 
+fn load_idx(
+    name: &str,
+    search: &SearchPath,
+    part: Part,
+    class_names: &[&str],
+) -> Result<Dataset, DataError> {
+    let folder = find(name, search, |folder| idx::is_present(folder, part))?;
+    idx::load(&folder, name, part, class_names)
+}
+
+fn load_cifar(
+    name: &str,
+    search: &SearchPath,
+    kind: Kind,
+    part: Part,
+) -> Result<Dataset, DataError> {
+    let folder = find(name, search, |folder| cifar::is_present(folder, kind, part))?;
+    cifar::load(&folder, name, kind, part)
+}
+
+/// The first folder that holds the set, under our name or as torchvision and the upstream archives leave it.
 fn find(
     name: &str,
     search: &SearchPath,
     is_present: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, DataError> {
-    let looked: Vec<PathBuf> = search.folders.iter().map(|folder| folder.join(name)).collect();
+    let elsewhere = match name {
+        "fashion-mnist" => "FashionMNIST/raw",
+        "mnist" => "MNIST/raw",
+        "cifar10" => "cifar-10-batches-bin",
+        "cifar100" => "cifar-100-binary",
+        _ => name,
+    };
+    let places = |folder: &PathBuf| [folder.join(name), folder.join(elsewhere)];
+    let looked: Vec<PathBuf> = search.folders.iter().flat_map(places).collect();
     if let Some(folder) = looked.iter().find(|folder| is_present(folder)) {
         return Ok(folder.clone());
     }
@@ -113,4 +166,61 @@ fn find(
         hint += ", or apt-get install dataset-fashion-mnist";
     }
     Err(DataError::Absent { name: name.to_owned(), looked, hint })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_parsed_prints_itself_back() {
+        for written in Source::VALID {
+            assert_eq!(Source::parse(written).unwrap().to_string(), written);
+        }
+    }
+
+    #[test]
+    fn an_unknown_source_lists_the_valid_ones() {
+        for written in ["cifar-10", "", "folder:", "zip:x", "FASHION-SAMPLE"] {
+            let error = Source::parse(written).unwrap_err().to_string();
+            assert!(Source::VALID.iter().all(|valid| error.contains(valid)), "{error}");
+            assert!(error.contains(&format!("{written:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_absent_set_names_every_place_and_how_to_get_it() {
+        let search = SearchPath { folders: vec!["/nowhere".into(), "/elsewhere".into()] };
+        for part in [Part::Train, Part::Test] {
+            let error = Source::FashionMnist.load(part, &search).unwrap_err().to_string();
+            for word in [
+                "/nowhere/fashion-mnist",
+                "/elsewhere/fashion-mnist",
+                "adamant data fetch fashion-mnist",
+                "apt-get install dataset-fashion-mnist",
+            ] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+        let error = Source::Cifar100.load(Part::Test, &search).unwrap_err().to_string();
+        assert!(error.contains("adamant data fetch cifar100") && !error.contains("apt"), "{error}");
+    }
+
+    #[test]
+    fn the_first_folder_that_holds_a_set_wins() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let search =
+            SearchPath { folders: vec![first.path().to_owned(), second.path().to_owned()] };
+        let folder = second.path().join("cifar-100-binary");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("test.bin"), vec![1; 3074]).unwrap();
+        let set = Source::Cifar100.load(Part::Test, &search).unwrap();
+        assert_eq!((set.name(), set.len(), set.part()), ("cifar100", 1, Part::Test));
+        let folder = first.path().join("cifar100");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("test.bin"), vec![1; 2 * 3074]).unwrap();
+        assert_eq!(Source::Cifar100.load(Part::Test, &search).unwrap().len(), 2);
+    }
 }
