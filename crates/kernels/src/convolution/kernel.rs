@@ -5,6 +5,8 @@
 
 use super::table::{Pixel, Run};
 use super::{Add, Relu};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
 use crate::{Isa, LANES};
 
@@ -57,8 +59,40 @@ impl Job<'_> {
 pub(super) fn run(isa: Isa, mut job: Job<'_>) {
     job.check();
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
-    // SAFETY: the job's bounds were checked; plain Rust needs no special instructions.
-    unsafe { sweep_panels::<Portable, 2, 2, 1>(&mut job) }
+    // SAFETY: the job's bounds were checked, and the processor has the instructions.
+    unsafe {
+        match isa {
+            Isa::Portable => sweep_panels::<Portable, 2, 2, 1>(&mut job),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(&mut job),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(&mut job),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
+}
+
+/// Six pixels of sixteen channels: 12 of 16 registers hold sums.
+///
+/// # Safety
+/// As [`sweep_panels`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(job: &mut Job<'_>) {
+    // SAFETY: by the caller's promise.
+    unsafe { sweep_panels::<Avx2, 6, 6, 1>(job) }
+}
+
+/// Twelve pixels of two panels: 24 of 32 registers hold sums; a lone panel takes 24 pixels.
+///
+/// # Safety
+/// As [`sweep_panels`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn avx512(job: &mut Job<'_>) {
+    // SAFETY: by the caller's promise.
+    unsafe { sweep_panels::<Avx512, 12, 24, 2>(job) }
 }
 
 /// All panels: `N` at a time over `P` pixels, the rest one at a time over `Q` pixels. Panels are the outer loop, so

@@ -5,6 +5,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::table::{Pixel, Run};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
 use crate::{Isa, LANES};
 use std::ops::Range;
@@ -74,16 +76,50 @@ enum Start {
 pub(super) fn run(isa: Isa, mut job: WeightJob<'_>) {
     job.check();
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
-    // SAFETY: the job's bounds were checked; plain Rust needs no special instructions.
-    unsafe { sweep_panels::<Portable, 2, 1>(&mut job) }
+    // SAFETY: the job's bounds were checked, and the processor has the instructions.
+    unsafe {
+        match isa {
+            Isa::Portable => sweep_panels::<Portable, 2, 2, 1>(&mut job),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(&mut job),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(&mut job),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
 }
 
-/// All panels, `N` at a time, in blocks of up to `C` inputs.
+/// Six inputs times sixteen channels: 12 of 16 registers hold sums.
+///
+/// # Safety
+/// As [`sweep_panels`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(job: &mut WeightJob<'_>) {
+    // SAFETY: by the caller's promise.
+    unsafe { sweep_panels::<Avx2, 6, 6, 1>(job) }
+}
+
+/// Twelve inputs times two panels: 24 of 32 registers hold sums; a lone panel takes 24 inputs.
+///
+/// # Safety
+/// As [`sweep_panels`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn avx512(job: &mut WeightJob<'_>) {
+    // SAFETY: by the caller's promise.
+    unsafe { sweep_panels::<Avx512, 12, 24, 2>(job) }
+}
+
+/// All panels: `N` at a time in blocks of `C` inputs, the rest one at a time in blocks of `D` inputs.
 ///
 /// # Safety
 /// `job` must have passed its check, and the processor must have `V`'s instructions.
 #[inline(always)]
-unsafe fn sweep_panels<V: Vector, const C: usize, const N: usize>(job: &mut WeightJob<'_>) {
+unsafe fn sweep_panels<V: Vector, const C: usize, const D: usize, const N: usize>(
+    job: &mut WeightJob<'_>,
+) {
     let mut panel = 0;
     while panel + N <= job.panels.len() {
         // SAFETY: as promised by the caller; the panels exist.
@@ -92,7 +128,7 @@ unsafe fn sweep_panels<V: Vector, const C: usize, const N: usize>(job: &mut Weig
     }
     while panel < job.panels.len() {
         // SAFETY: as promised by the caller; the panel exists.
-        unsafe { sweep_groups::<V, C, 1>(job, panel) };
+        unsafe { sweep_groups::<V, D, 1>(job, panel) };
         panel += 1;
     }
 }

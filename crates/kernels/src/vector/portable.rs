@@ -1,31 +1,7 @@
-//! Sixteen f32 lanes, however many registers they take.
+//! The reference beside every fast path.
 
+use super::Vector;
 use crate::LANES;
-
-/// Sixteen f32 lanes and what a convolution does with them.
-///
-/// # Safety
-/// Every method needs the instructions of its implementor; `load` and `store` touch 16 values at the pointer.
-pub(crate) trait Vector: Copy {
-    /// All lanes zero.
-    unsafe fn zero() -> Self;
-    /// Sixteen values at `pointer`.
-    unsafe fn load(pointer: *const f32) -> Self;
-    /// Writes sixteen values to `pointer`.
-    unsafe fn store(self, pointer: *mut f32);
-    /// The value at `pointer` in all lanes.
-    unsafe fn splat(pointer: *const f32) -> Self;
-    /// `self + left * right`, rounded once where the processor can.
-    unsafe fn multiply_add(self, left: Self, right: Self) -> Self;
-    /// `self + other`.
-    unsafe fn add(self, other: Self) -> Self;
-    /// `max(x, 0)`; NaN stays NaN, so that a broken network is seen.
-    unsafe fn relu(self) -> Self;
-    /// Bit `l` says whether lane `l` is above zero.
-    unsafe fn positive(self) -> u16;
-    /// Zero in the lanes whose bit is not set.
-    unsafe fn keep(self, mask: u16) -> Self;
-}
 
 /// Plain Rust: the compiler takes what the base processor has.
 #[derive(Clone, Copy)]

@@ -1,0 +1,120 @@
+//! Prints GFLOP/s and the share of this thread's own multiply-add peak for the convolutions of common networks.
+//!
+//! `cargo run --release -p kernels --example convolution [images] [isa]`: best of several runs on random data (never on
+//! zeros: the clock depends on the data). FLOPs are nominal, taps in the border included.
+
+use kernels::convolution::{
+    Epilogue, GradientEpilogue, Scratch, backward_data, backward_weight, forward,
+    pack_backward_data, pack_forward,
+};
+use kernels::{ConvolutionShape, Isa, padded, peak};
+use std::time::Instant;
+
+const RUNS: usize = 7;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let images = arguments.first().map_or(8, |n| n.parse().expect("images is a number"));
+    for isa in Isa::available() {
+        if arguments.get(1).is_none_or(|name| name == isa.name()) {
+            table(isa, images);
+        }
+    }
+}
+
+fn table(isa: Isa, images: usize) {
+    let mut flops = 0;
+    let bound = best(|| flops = peak::multiply_add(isa, 2_000_000));
+    let bound = flops as f64 / bound / 1e9;
+    println!("{isa}: peak {bound:.0} GFLOP/s, {images} images, one thread, best of {RUNS}");
+    println!("{:34}{:>16}{:>16}{:>16}", "", "forward", "by data", "by weight");
+    for shape in shapes() {
+        let seconds = measure(isa, &shape, images);
+        let flops = (shape.flops() * images as u64) as f64;
+        let ConvolutionShape { in_channels, out_channels, height, kernel, stride, .. } = shape;
+        let name = format!(
+            "{in_channels:>4} -> {out_channels:<4} @{height:<3} {kernel}x{kernel}/{stride}"
+        );
+        let cells = seconds.map(|s| {
+            let rate = flops / s / 1e9;
+            format!("{rate:>8.1} {:>5.1}% ", 100.0 * rate / bound)
+        });
+        println!("{name:34}{}", cells.join(" "));
+    }
+}
+
+/// ResNet-18 with the CIFAR stem, then narrow networks on 28x28 and 32x32 images.
+fn shapes() -> Vec<ConvolutionShape> {
+    let square = |in_channels, out_channels, side, kernel, stride| ConvolutionShape {
+        in_channels,
+        in_stride: if in_channels <= 3 { in_channels } else { padded(in_channels) },
+        height: side,
+        width: side,
+        out_channels,
+        kernel,
+        stride,
+        padding: kernel / 2,
+    };
+    vec![
+        square(3, 64, 32, 3, 1),
+        square(64, 64, 32, 3, 1),
+        square(64, 128, 32, 3, 2),
+        square(64, 128, 32, 1, 2),
+        square(128, 128, 16, 3, 1),
+        square(128, 256, 16, 3, 2),
+        square(256, 256, 8, 3, 1),
+        square(256, 512, 8, 3, 2),
+        square(256, 512, 8, 1, 2),
+        square(512, 512, 4, 3, 1),
+        square(256, 64, 32, 1, 1),
+        square(3, 64, 224, 7, 2),
+        square(1, 16, 28, 3, 1),
+        square(16, 16, 28, 3, 1),
+        square(16, 16, 32, 3, 1),
+        square(16, 32, 32, 3, 2),
+        square(32, 32, 16, 3, 1),
+        square(64, 64, 8, 3, 1),
+    ]
+}
+
+fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [f64; 3] {
+    let input = random(images * shape.input_len());
+    let gradient = random(images * shape.output_len());
+    let weights = random(shape.weight_len());
+    let mut output = random(images * shape.output_len());
+    let mut input_gradient = random(images * shape.input_gradient_len());
+    let mut sums = random(shape.out_panels() * shape.panel_len());
+    let (ahead, back) = (pack_forward(shape, &weights), pack_backward_data(shape, &weights));
+    let scratch = &mut Scratch::new();
+    [
+        best(|| forward(isa, shape, images, &input, &ahead, &mut output, Epilogue::NONE, scratch)),
+        best(|| {
+            let bare = GradientEpilogue::NONE;
+            backward_data(isa, shape, images, &gradient, &back, &mut input_gradient, bare, scratch);
+        }),
+        best(|| {
+            let panels = 0..shape.out_panels();
+            backward_weight(isa, shape, images, &input, &gradient, panels, &mut sums, scratch);
+        }),
+    ]
+}
+
+/// Seconds of the fastest of several runs: other work on the machine can only add time.
+fn best(mut work: impl FnMut()) -> f64 {
+    let run = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..RUNS).map(run).fold(f64::INFINITY, f64::min)
+}
+
+fn random(n: usize) -> Vec<f32> {
+    let mut state = n as u64;
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
