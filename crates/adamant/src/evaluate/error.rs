@@ -1,0 +1,149 @@
+use crate::attack::{AttackError, VictimError};
+use crate::threat::Norm;
+use network::Shape;
+use thiserror::Error;
+
+/// What can go wrong when a network is judged.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The images do not fit the network.
+    #[error(
+        "the model takes images of {expected} (channels, height, width), the data has {found}\n  \
+         hint: choose the data set the model was trained on with --data"
+    )]
+    Shape {
+        /// What the network takes.
+        expected: Shape,
+        /// What the data has.
+        found: Shape,
+    },
+    /// The two networks of an evaluation do not answer the same question.
+    #[error(
+        "the attacked network has {attacked} classes and input {attacked_input}, the judged one {judged} and \
+         {judged_input}"
+    )]
+    Networks {
+        /// Classes of the network the attack sees.
+        attacked: usize,
+        /// Its input.
+        attacked_input: Shape,
+        /// Classes of the judged network.
+        judged: usize,
+        /// Its input.
+        judged_input: Shape,
+    },
+    /// More images were asked for than there are, or none.
+    #[error("asked for {asked} images, the data set has {available}")]
+    Samples {
+        /// Images asked for.
+        asked: usize,
+        /// Images there are.
+        available: usize,
+    },
+    /// Batches must hold something.
+    #[error("the batch size is 0, expected at least 1")]
+    BatchSize,
+    /// A label the network cannot predict.
+    #[error("image {index} has label {label}, the model has {classes} classes")]
+    Label {
+        /// Position in the data set.
+        index: u64,
+        /// Its label.
+        label: u32,
+        /// Classes of the judged network.
+        classes: usize,
+    },
+    /// The images could not be read.
+    #[error("reading images {first} and following failed")]
+    Read {
+        /// Position of the first image asked for.
+        first: usize,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    /// The judged network could not answer.
+    #[error(transparent)]
+    Judge(#[from] VictimError),
+    /// The attack failed.
+    #[error(transparent)]
+    Attack(#[from] AttackError),
+    /// The judged network's answer is no prediction.
+    #[error(
+        "the model's logits for image {index} are not finite\n  \
+         hint: the weights may have diverged in training"
+    )]
+    NonFiniteLogits {
+        /// Position in the data set.
+        index: u64,
+    },
+    /// An attack returned what no attack may return.
+    #[error("attack {attack}: {fault}")]
+    Proposal {
+        /// The attack's name.
+        attack: String,
+        /// What is wrong with its proposal.
+        fault: ProposalFault,
+    },
+    /// The evaluation could not be written.
+    #[error("writing {path} failed")]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What can be wrong with the images an attack proposes.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ProposalFault {
+    /// Not one image for each image, or images of another shape.
+    #[error("proposed {found}, expected {expected}")]
+    Shape {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A pixel is NaN or infinite.
+    #[error("image {index} has a pixel {value}, not a finite number")]
+    NotFinite {
+        /// Position in the data set.
+        index: u64,
+        /// The pixel.
+        value: f32,
+    },
+    /// A pixel is no pixel.
+    #[error("image {index} has a pixel {value}, outside [0, 1]")]
+    PixelRange {
+        /// Position in the data set.
+        index: u64,
+        /// The pixel.
+        value: f32,
+    },
+    /// The perturbation is larger than the threat allows.
+    #[error("image {index} is moved by {found:.7}, the threat allows {norm} up to {allowed}")]
+    Ball {
+        /// Position in the data set.
+        index: u64,
+        /// How size is measured.
+        norm: Norm,
+        /// Size of the perturbation.
+        found: f64,
+        /// Epsilon.
+        allowed: f64,
+    },
+    /// A targeted attack wants what the image already is (T19, T25).
+    #[error("the target of image {index} is its true class {label}")]
+    Target {
+        /// Position in the data set.
+        index: u64,
+        /// Label and target.
+        label: u32,
+    },
+}

@@ -1,0 +1,54 @@
+//! Doubts about an evaluation that its own figures raise.
+
+use super::{Interval, Proportion};
+use serde::{Deserialize, Serialize};
+
+/// A doubt with its reason and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flag {
+    /// What kind of doubt.
+    pub name: String,
+    /// How grave.
+    pub level: Level,
+    /// What was measured.
+    pub found: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// How grave a doubt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// The figures may overstate robustness.
+    Warning,
+    /// The figures mean nothing.
+    Failure,
+}
+
+/// The model is not better than guessing: it was not trained, it diverged, or the data is another's (T48).
+pub(super) fn at_chance(clean: Proportion, classes: usize) -> Option<Flag> {
+    let chance = 1.0 / classes as f64;
+    let Interval([low, _]) = clean.wilson95();
+    (low <= chance).then(|| Flag {
+        name: "at-chance".to_string(),
+        level: Level::Failure,
+        found: format!(
+            "clean accuracy {:.3} on {} images, guessing gives {chance:.3}",
+            clean.share(),
+            clean.total
+        ),
+        advice: "check that the model is trained and that the data are its own".to_string(),
+    })
+}
+
+/// Images whose loss has no gradient at all: gradient attacks cannot move them (T34).
+pub(super) fn zero_gradients(zero: Proportion) -> Option<Flag> {
+    (zero.count > 0).then(|| Flag {
+        name: "zero-gradients".to_string(),
+        level: Level::Warning,
+        found: format!("{} of {} images have an input gradient of zero", zero.count, zero.total),
+        advice: "judge with an attack on another loss or without gradients, and with random starts"
+            .to_string(),
+    })
+}
