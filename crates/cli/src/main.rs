@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod import;
 mod models;
 mod output;
 mod settings;
@@ -26,6 +27,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Import(import::ImportArguments),
     Models(models::ModelsArguments),
 }
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
 fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
     match command {
+        Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),
     }
 }
