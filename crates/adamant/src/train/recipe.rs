@@ -75,6 +75,30 @@ impl Recipe {
             .map(|((key, a), (_, b))| (key, a.to_string(), b.to_string()))
     }
 
+    /// Where `key` was written.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// An error about the value of `key`, which exists.
+    pub fn value_error(&self, key: &str, expected: &str, hint: Option<&str>) -> RecipeError {
+        let leaf = self.leaves().into_iter().find(|(name, _)| name == key);
+        let (_, found) = leaf.unwrap_or_else(|| panic!("{key} is a key of every recipe"));
+        RecipeError::Value {
+            origin: self.origin(key),
+            key: key.to_string(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+            hint: hint.map(str::to_string),
+        }
+    }
+
+    /// An error of what `key` is for.
+    pub fn refusal(&self, key: &str, error: &dyn std::fmt::Display) -> RecipeError {
+        let (origin, key) = (self.origin(key), key.to_string());
+        RecipeError::Refused { origin, key, message: error.to_string() }
+    }
+
     fn table(&self) -> Table {
         Table::try_from(self).expect("a recipe is a table")
     }
@@ -165,7 +189,7 @@ mod tests {
         assert_eq!(
             error,
             "recipes/some.toml: schedule.milestone is no key of a recipe\n  hint: did you mean schedule.milestones? \
-             valid keys: schedule.factor, schedule.kind, schedule.milestones, schedule.warmup, schedule.warmup_epochs"
+             valid keys: schedule.factor, schedule.kind, schedule.milestones, schedule.warmup_epochs, schedule.warmup_from"
         );
     }
 

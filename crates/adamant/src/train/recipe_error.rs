@@ -61,6 +61,24 @@ pub enum RecipeError {
         /// What to write instead.
         hint: Option<String>,
     },
+    /// A value of the right kind that something it is for refuses.
+    #[error("{origin}: {}", subject(key, message))]
+    Refused {
+        /// Where.
+        origin: Origin,
+        /// The dotted key.
+        key: String,
+        /// The refusal, hint included.
+        message: String,
+    },
+    /// No recipe of that name.
+    #[error("recipe is {found:?}, expected a path to a TOML file or one of {}", valid.join(", "))]
+    UnknownRecipe {
+        /// As written.
+        found: String,
+        /// The names there are.
+        valid: Vec<String>,
+    },
     /// An assignment without a value.
     #[error("--set: found {found:?}, expected KEY=VALUE such as attack.steps=10")]
     Assignment {
@@ -84,6 +102,15 @@ pub enum RecipeError {
 
 fn hint_line(hint: &Option<String>) -> String {
     hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"))
+}
+
+/// A refusal that begins with the bare name of what it refuses ("epsilon is 8, above 1") is told of the dotted key.
+fn subject(key: &str, message: &str) -> String {
+    let bare = key.rsplit('.').next().unwrap_or(key);
+    match message.split_once(" is ") {
+        Some((name, rest)) if [bare, "epsilon"].contains(&name) => format!("{key} is {rest}"),
+        _ => format!("{key}: {message}"),
+    }
 }
 
 fn hint_of_keys(key: &str, valid: &[String]) -> String {

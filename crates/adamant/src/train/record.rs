@@ -81,7 +81,7 @@ pub struct StepMetrics {
     /// Steps done, this one included.
     pub step: u64,
     /// Epoch of the step, from 0.
-    pub epoch: usize,
+    pub epoch: u32,
     /// Training images seen so far.
     pub images: u64,
     /// Seconds of training so far, earlier parts of a resumed run included.
@@ -110,7 +110,7 @@ pub struct ValidationMetrics {
     /// Steps done.
     pub step: u64,
     /// Epoch just done, from 0.
-    pub epoch: usize,
+    pub epoch: u32,
     /// Training images seen so far.
     pub images: u64,
     /// Seconds of training so far.

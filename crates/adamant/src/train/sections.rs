@@ -33,7 +33,7 @@ impl Default for DataSection {
 pub struct NetworkSection {
     /// A name of `adamant models`.
     pub architecture: String,
-    /// Multiplies the architecture's channels.
+    /// Channels of the first stage; 0 for the architecture's own.
     pub width: usize,
     /// Kind of normalisation.
     pub norm: NormKind,
@@ -61,7 +61,7 @@ impl Default for NetworkSection {
     fn default() -> Self {
         Self {
             architecture: "resnet8-cifar".into(),
-            width: 1,
+            width: 0,
             norm: NormKind::Mixture,
             statistics: network::Sharing::Separate,
             affine: network::Sharing::Separate,
@@ -209,7 +209,7 @@ pub struct AttackSection {
     /// What the attack wants.
     pub goal: GoalKind,
     /// Independent attempts, worst one kept per image.
-    pub restarts: usize,
+    pub restarts: u32,
     /// Which statistics the network uses while it is attacked (T1).
     pub crafting_statistics: network::Statistics,
     /// Which branch is attacked.
@@ -340,10 +340,10 @@ pub struct ScheduleSection {
     pub milestones: Vec<f64>,
     /// Multiplier at a milestone.
     pub factor: f64,
-    /// When the rate first rises linearly, step by step.
-    pub warmup: WarmupKind,
-    /// Length of the warm-up.
+    /// Epochs over which the rate first rises on a line, step by step; 0 for none.
     pub warmup_epochs: f64,
+    /// Rate at the start of the warm-up; there is none if the base rate is not above it, as in the paper.
+    pub warmup_from: f64,
 }
 
 impl Default for ScheduleSection {
@@ -352,8 +352,8 @@ impl Default for ScheduleSection {
             kind: ScheduleKind::Cosine,
             milestones: Vec::new(),
             factor: 0.1,
-            warmup: WarmupKind::Never,
             warmup_epochs: 0.0,
+            warmup_from: 0.1,
         }
     }
 }
@@ -368,18 +368,6 @@ pub enum ScheduleKind {
     Milestones,
     /// Half a cosine down to 0.
     Cosine,
-}
-
-/// When there is a warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WarmupKind {
-    /// Never.
-    Never,
-    /// From 0.
-    FromZero,
-    /// From 0.1, and only if the base rate is above 0.1: the paper's.
-    AboveOneTenth,
 }
 
 /// Section `training`.
@@ -465,12 +453,15 @@ pub enum FrozenStatistics {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationSection {
-    /// Attack on the held-out images whose accuracy chooses the best model (T46).
+    /// Attack on the held-out images whose accuracy chooses the best model (T46); `"clean"` for none.
     pub select_by: String,
     /// Epochs between validations.
     pub every_epochs: usize,
     /// Attacks on the test images at the end.
     pub attacks: Vec<String>,
+    /// Size of a step of these attacks, at least epsilon / steps; `"auto"` for 2.5 epsilon / steps.
+    #[serde(deserialize_with = "text_or_number")]
+    pub step_size: String,
     /// Test images judged at the end; 0 for all.
     pub samples: usize,
 }
@@ -481,6 +472,7 @@ impl Default for EvaluationSection {
             select_by: "pgd-10".into(),
             every_epochs: 1,
             attacks: vec!["fgsm".into(), "pgd-20".into()],
+            step_size: "auto".into(),
             samples: 0,
         }
     }

@@ -1,0 +1,98 @@
+//! A run's memory: everything the next step depends on.
+//!
+//! Order, augmentation and attacks are functions of (seed, epoch, step, index), so position, parameters, running
+//! statistics and velocities are all there is. `model.safetensors` is a whole model file; the rest stands beside it.
+
+use super::error::TrainError;
+use super::record::Best;
+use super::store::Files;
+use network::Network;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// Where training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: u32,
+    /// Steps done in the epoch under way.
+    pub step_in_epoch: u32,
+    /// Training images seen.
+    pub images: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The best validation so far.
+    pub best: Option<Best>,
+}
+
+/// Everything the next step depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Parameters and running statistics of every branch.
+    pub network: Network,
+    /// The optimiser's velocities by position of parameter; empty for statistics.
+    pub velocities: Vec<Vec<f32>>,
+    /// Where training is.
+    pub state: State,
+}
+
+impl Checkpoint {
+    /// The files of a checkpoint folder. Equal checkpoints give equal bytes.
+    pub fn encode(&self) -> Files {
+        let names = self.network.parameters.iter().map(|p| p.name.clone());
+        let bytes: Vec<(String, Vec<u8>)> = names
+            .zip(&self.velocities)
+            .map(|(name, values)| (name, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
+        let tensors = bytes.iter().map(|(name, bytes)| {
+            let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
+            (name, view.expect("a vector's length is its number of values"))
+        });
+        let optimizer = safetensors::serialize(tensors, None).expect("names fit a header");
+        let state = serde_json::to_vec_pretty(&self.state).expect("a state is plain data");
+        Files::from([
+            (MODEL.to_string(), self.network.to_bytes()),
+            (OPTIMIZER.to_string(), optimizer),
+            (STATE.to_string(), state),
+        ])
+    }
+
+    /// Reads what [`Checkpoint::encode`] gave; `folder` names it in errors.
+    ///
+    /// Errors: `Checkpoint` for a file that is missing or does not fit the others; the model file's.
+    pub fn decode(files: &Files, folder: &Path) -> Result<Self, TrainError> {
+        let wrong = |message: String| TrainError::Checkpoint { path: folder.into(), message };
+        let file = |name: &str| files.get(name).ok_or_else(|| wrong(format!("has no {name}")));
+        let origin = folder.join(MODEL).display().to_string();
+        let network = Network::from_bytes(file(MODEL)?, &origin)?;
+        let state: State = serde_json::from_slice(file(STATE)?)
+            .map_err(|e| wrong(format!("{STATE} is no state: {e}")))?;
+        let tensors = SafeTensors::deserialize(file(OPTIMIZER)?)
+            .map_err(|e| wrong(format!("{OPTIMIZER} is no safetensors file: {e}")))?;
+        let mut velocities = Vec::with_capacity(network.parameters.len());
+        for parameter in network.parameters.iter() {
+            let tensor = tensors
+                .tensor(&parameter.name)
+                .map_err(|e| wrong(format!("{OPTIMIZER}, {}: {e}", parameter.name)))?;
+            let words = tensor.data().chunks_exact(4);
+            let values: Vec<f32> =
+                words.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let expected = if parameter.role.is_learnt() { parameter.values.len() } else { 0 };
+            if values.len() != expected {
+                let (name, found) = (&parameter.name, values.len());
+                let message =
+                    format!("{OPTIMIZER}, {name}: found {found} values, expected {expected}");
+                return Err(wrong(message));
+            }
+            velocities.push(values);
+        }
+        Ok(Self { network, velocities, state })
+    }
+}

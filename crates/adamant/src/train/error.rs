@@ -1,0 +1,85 @@
+//! What can end a training run early.
+
+use super::recipe_error::RecipeError;
+use super::run::RunError;
+use super::store::StoreError;
+use crate::attack::AttackError;
+use crate::data::DataError;
+use crate::evaluate::EvaluateError;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// What can end a training run early; its checkpoints stay as they are.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The images.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+    /// A pass.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    /// The run's folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A checkpoint on disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The judgement on held-out images.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Another rank.
+    #[error(transparent)]
+    Collective(#[from] collective::CollectiveError),
+    /// The adversary.
+    #[error("step {step}: {source}")]
+    Attack {
+        /// Steps done before.
+        step: u64,
+        /// What happened.
+        source: AttackError,
+    },
+    /// A loss or gradient is NaN or infinite (G32).
+    #[error(
+        "step {step}: {part} is {found}, which is not finite\n  \
+         hint: the last checkpoint is intact; a smaller optimizer.learning_rate may help"
+    )]
+    NonFinite {
+        /// Steps done before.
+        step: u64,
+        /// Which number.
+        part: String,
+        /// What it is.
+        found: f64,
+    },
+    /// A signal asked for the end, and the checkpoint is written.
+    #[error("interrupted after step {step}; continue with --resume")]
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+    /// A checkpoint whose every file is whole, but not of this run.
+    #[error("{}: {message}", path.display())]
+    Checkpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What does not fit.
+        message: String,
+    },
+    /// Images that no model may be chosen by (T45).
+    #[error("training was given the {found} images of {name}, expected its training images")]
+    NotTrainingImages {
+        /// The data set.
+        name: String,
+        /// Its part.
+        found: String,
+    },
+}

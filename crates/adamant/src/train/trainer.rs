@@ -1,0 +1,154 @@
+//! One training step. It reads like the paper; begin with [`Trainer::step`].
+
+use super::error::TrainError;
+use super::forward::forward;
+use super::plan::Plan;
+use super::sections::FrozenStatistics;
+use crate::attack::{Attack, AttackError, AttackStream, prediction};
+use crate::image::{Batch, Images, Logits};
+use crate::objective::{Shown, StepDraw, StepLogits};
+use crate::optimizer::{Sgd, gradient_norm, non_finite_gradient};
+use crate::schedule::Schedule;
+use crate::stream::Stream;
+use crate::victim::{BatchVictim, perturb_in_tiles};
+use collective::Collective;
+use engine::{Engine, Precision};
+use network::{Network, Statistics};
+
+/// A network in training.
+pub struct Trainer<'a, E: Engine> {
+    /// Computes.
+    pub engine: &'a E,
+    /// The other ranks.
+    pub collective: &'a dyn Collective,
+    /// What is wanted.
+    pub plan: &'a Plan,
+    /// Learning rate by step.
+    pub schedule: Schedule,
+    /// What is trained.
+    pub network: Network,
+    /// How it moves.
+    pub optimizer: Sgd,
+}
+
+/// What a step tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// The objective.
+    pub loss: f64,
+    /// Its clean part.
+    pub loss_clean: Option<f64>,
+    /// Its adversarial part.
+    pub loss_adversarial: Option<f64>,
+    /// Share of the clean images shown that were right.
+    pub accuracy_clean: Option<f64>,
+    /// Share of the adversarial images shown that were right.
+    pub accuracy_adversarial: Option<f64>,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Length of the gradient, weight decay not included.
+    pub gradient_norm: f64,
+}
+
+impl<E: Engine> Trainer<'_, E> {
+    /// One step: attack, show, compare, go back, agree, move, absorb.
+    ///
+    /// Errors: a part that fails; `NonFinite` before anything has changed (G32).
+    pub fn step(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
+        let Plan { objective, forward: kind, .. } = self.plan;
+        let demand = objective.demand(batch.images.count, &self.draw(step));
+        let clean = batch.images.select(&demand.clean);
+        // Constants of the training pass: no gradient flows back through the attack.
+        let adversarial = self.perturb(&batch.select(&demand.adversarial), step)?;
+
+        let phase = self.plan.consistent_in(epoch);
+        let statistics = phase.map_or(Statistics::Batch, |_| Statistics::Running);
+        let show = |statistics| {
+            forward(self.engine, &self.network, &clean, &adversarial, *kind, statistics)
+        };
+        let answers = show(statistics)?;
+        let logits = StepLogits {
+            labels: &batch.labels,
+            clean: Shown { positions: &demand.clean, logits: &answers.clean },
+            adversarial: Shown { positions: &demand.adversarial, logits: &answers.adversarial },
+        };
+        let loss = objective.loss(&logits);
+        for part in &loss.parts {
+            finite(step, || format!("the {} loss", part.name), part.value)?;
+        }
+        let mut gradients = answers.backward(self.engine, &self.network, &loss)?;
+        for gradient in &mut gradients {
+            self.collective.mean(gradient)?;
+        }
+        let norm = gradient_norm(&gradients);
+        let worst = || non_finite_gradient(&self.network.parameters, &gradients);
+        finite(step, || format!("the gradient of {}", worst().unwrap_or("the loss")), norm)?;
+
+        let moments = match phase.map(|phase| phase.statistics) {
+            None => answers.moments(),
+            Some(FrozenStatistics::Frozen) => Vec::new(),
+            // Running statistics normalise, so the moments come from a forward of their own.
+            Some(FrozenStatistics::Ema) => show(Statistics::Batch)?.moments(),
+        };
+        let report = StepReport {
+            loss: loss.total,
+            loss_clean: loss.part("clean"),
+            loss_adversarial: loss.part("adversarial"),
+            accuracy_clean: accuracy(&logits.clean, logits.labels),
+            accuracy_adversarial: accuracy(&logits.adversarial, logits.labels),
+            learning_rate: self.schedule.learning_rate(step),
+            gradient_norm: norm,
+        };
+        let rate = report.learning_rate as f32;
+        self.optimizer.step(&mut self.network.parameters, &gradients, rate);
+        for moments in &moments {
+            self.network.absorb(moments)?;
+        }
+        Ok(report)
+    }
+
+    /// Adversarial images for `batch`, crafted against the network as it is; nothing of it changes (T2).
+    fn perturb(&self, batch: &Batch, step: u64) -> Result<Images, TrainError> {
+        if batch.images.count == 0 {
+            return Ok(batch.images.clone());
+        }
+        let StepDraw { stream, step: time, rank } = self.draw(step);
+        let stream = AttackStream { stream, time, rank, first_restart: 0 };
+        let crafting = self.plan.crafting;
+        let failed = |source: AttackError| TrainError::Attack { step, source };
+        let perturbed = match crafting.statistics {
+            Statistics::Running => {
+                let frozen = self.engine.freeze(&self.network, crafting.domain, Precision::F32)?;
+                perturb_in_tiles(&frozen, &self.plan.attack, batch, &stream).map_err(failed)?.0
+            }
+            Statistics::Batch => {
+                let mut victim = BatchVictim::new(self.engine, &self.network, crafting.domain);
+                self.plan.attack.perturb(&mut victim, batch, &stream).map_err(failed)?
+            }
+        };
+        Ok(perturbed.images)
+    }
+
+    fn draw(&self, step: u64) -> StepDraw {
+        let step = u32::try_from(step).expect("fewer than 2^32 steps");
+        let rank = u32::try_from(self.collective.rank()).expect("fewer than 2^32 ranks");
+        StepDraw { stream: Stream::new(self.plan.seed), step, rank }
+    }
+}
+
+fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainError> {
+    if found.is_finite() {
+        Ok(())
+    } else {
+        Err(TrainError::NonFinite { step, part: part(), found })
+    }
+}
+
+fn accuracy(shown: &Shown<'_>, labels: &[u32]) -> Option<f64> {
+    let Shown { positions, logits } = shown;
+    let is_right = |(row, &position): (usize, &usize)| {
+        prediction(Logits::row(logits, row)) == labels[position]
+    };
+    let right = positions.iter().enumerate().filter(|&pair| is_right(pair)).count();
+    (!positions.is_empty()).then(|| right as f64 / positions.len() as f64)
+}
