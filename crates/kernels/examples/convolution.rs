@@ -1,6 +1,6 @@
 //! Prints GFLOP/s and the share of this thread's own multiply-add peak for the convolutions of common networks.
 //!
-//! `cargo run --release -p kernels --example convolution [images] [isa]`: best of several runs on random data (never on
+//! `cargo run --release -p kernels --example convolution [images] [isa] [part of a row's name]`: best of several runs on random data (never on
 //! zeros: the clock depends on the data). FLOPs are nominal, taps in the border included.
 
 use kernels::convolution::{
@@ -10,34 +10,37 @@ use kernels::convolution::{
 use kernels::{ConvolutionShape, Isa, padded, peak};
 use std::time::Instant;
 
-const RUNS: usize = 7;
+const RUNS: usize = 9;
+/// Milliseconds of work at most.
+const PEAK_ROUNDS: usize = 200_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let images = arguments.first().map_or(8, |n| n.parse().expect("images is a number"));
     for isa in Isa::available() {
         if arguments.get(1).is_none_or(|name| name == isa.name()) {
-            table(isa, images);
+            table(isa, images, arguments.get(2).map_or("", String::as_str));
         }
     }
 }
 
-fn table(isa: Isa, images: usize) {
-    let mut flops = 0;
-    let bound = best(|| flops = peak::multiply_add(isa, 2_000_000));
-    let bound = flops as f64 / bound / 1e9;
+fn table(isa: Isa, images: usize, only: &str) {
+    let bound = best(isa, || ()).peak / 1e9;
     println!("{isa}: peak {bound:.0} GFLOP/s, {images} images, one thread, best of {RUNS}");
     println!("{:34}{:>16}{:>16}{:>16}", "", "forward", "by data", "by weight");
     for shape in shapes() {
-        let seconds = measure(isa, &shape, images);
         let flops = (shape.flops() * images as u64) as f64;
         let ConvolutionShape { in_channels, out_channels, height, kernel, stride, .. } = shape;
         let name = format!(
             "{in_channels:>4} -> {out_channels:<4} @{height:<3} {kernel}x{kernel}/{stride}"
         );
-        let cells = seconds.map(|s| {
-            let rate = flops / s / 1e9;
-            format!("{rate:>8.1} {:>5.1}% ", 100.0 * rate / bound)
+        if !name.contains(only) {
+            continue;
+        }
+        let timings = measure(isa, &shape, images);
+        let cells = timings.map(|timing| {
+            let rate = flops / timing.seconds;
+            format!("{:>8.1} {:>5.1}% ", rate / 1e9, 100.0 * rate / timing.peak)
         });
         println!("{name:34}{}", cells.join(" "));
     }
@@ -77,7 +80,7 @@ fn shapes() -> Vec<ConvolutionShape> {
     ]
 }
 
-fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [f64; 3] {
+fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [Timing; 3] {
     let input = random(images * shape.input_len());
     let gradient = random(images * shape.output_len());
     let weights = random(shape.weight_len());
@@ -87,26 +90,38 @@ fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [f64; 3] {
     let (ahead, back) = (pack_forward(shape, &weights), pack_backward_data(shape, &weights));
     let scratch = &mut Scratch::new();
     [
-        best(|| forward(isa, shape, images, &input, &ahead, &mut output, Epilogue::NONE, scratch)),
-        best(|| {
+        best(isa, || {
+            forward(isa, shape, images, &input, &ahead, &mut output, Epilogue::NONE, scratch)
+        }),
+        best(isa, || {
             let bare = GradientEpilogue::NONE;
             backward_data(isa, shape, images, &gradient, &back, &mut input_gradient, bare, scratch);
         }),
-        best(|| {
+        best(isa, || {
             let panels = 0..shape.out_panels();
             backward_weight(isa, shape, images, &input, &gradient, panels, &mut sums, scratch);
         }),
     ]
 }
 
-/// Seconds of the fastest of several runs: other work on the machine can only add time.
-fn best(mut work: impl FnMut()) -> f64 {
-    let run = |_| {
+/// Seconds of the fastest of several runs of the work, and of the peak loop beside each of them: other work on the
+/// machine can only add time, and the clock wanders.
+fn best(isa: Isa, mut work: impl FnMut()) -> Timing {
+    let mut timing = Timing { seconds: f64::INFINITY, peak: 0.0 };
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let flops = peak::multiply_add(isa, PEAK_ROUNDS);
+        timing.peak = timing.peak.max(flops as f64 / start.elapsed().as_secs_f64());
         let start = Instant::now();
         work();
-        start.elapsed().as_secs_f64()
-    };
-    (0..RUNS).map(run).fold(f64::INFINITY, f64::min)
+        timing.seconds = timing.seconds.min(start.elapsed().as_secs_f64());
+    }
+    timing
+}
+
+struct Timing {
+    seconds: f64,
+    peak: f64,
 }
 
 fn random(n: usize) -> Vec<f32> {

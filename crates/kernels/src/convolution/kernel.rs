@@ -55,6 +55,9 @@ impl Job<'_> {
     }
 }
 
+/// Pixels that take these inputs together.
+const BLOCK: usize = 8;
+
 /// Runs a job.
 pub(super) fn run(isa: Isa, mut job: Job<'_>) {
     job.check();
@@ -62,7 +65,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>) {
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
     unsafe {
         match isa {
-            Isa::Portable => sweep_panels::<Portable, 2, 2, 1>(&mut job),
+            Isa::Portable => sweep_panels::<Portable, 2, 1, 2, 2, 2>(&mut job),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job),
             #[cfg(target_arch = "x86_64")]
@@ -81,7 +84,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(job: &mut Job<'_>) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep_panels::<Avx2, 6, 6, 1>(job) }
+    unsafe { sweep_panels::<Avx2, 6, 1, 1, 6, 1>(job) }
 }
 
 /// Twelve pixels of two panels: 24 of 32 registers hold sums; a lone panel takes 24 pixels.
@@ -92,28 +95,37 @@ unsafe fn avx2(job: &mut Job<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(job: &mut Job<'_>) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep_panels::<Avx512, 12, 24, 2>(job) }
+    unsafe { sweep_panels::<Avx512, 12, 2, 2, 24, 8>(job) }
 }
 
-/// All panels: `N` at a time over `P` pixels, the rest one at a time over `Q` pixels. Panels are the outer loop, so
+/// All panels: `N` at a time over `P` pixels with `U` inputs a turn, the rest one at a time over `Q` pixels with `T`
+/// inputs a turn. The numbers were measured: holding the weights of several inputs takes registers, and saves addresses
+/// only where there are more pixels than address registers. Panels are the outer loop, so
 /// that a panel's weights stay in the second-level cache while all pixels pass.
 ///
 /// # Safety
 /// `job` must have passed its check, and the processor must have `V`'s instructions.
 #[inline(always)]
-unsafe fn sweep_panels<V: Vector, const P: usize, const Q: usize, const N: usize>(
+unsafe fn sweep_panels<
+    V: Vector,
+    const P: usize,
+    const N: usize,
+    const U: usize,
+    const Q: usize,
+    const T: usize,
+>(
     job: &mut Job<'_>,
 ) {
     let panels = job.stride / LANES;
     let mut panel = 0;
     while panel + N <= panels {
         // SAFETY: as promised by the caller; the panels exist.
-        unsafe { sweep_pixels::<V, P, N>(job, panel) };
+        unsafe { sweep_pixels::<V, P, N, U>(job, panel) };
         panel += N;
     }
     while panel < panels {
         // SAFETY: as promised by the caller; the panel exists.
-        unsafe { sweep_pixels::<V, Q, 1>(job, panel) };
+        unsafe { sweep_pixels::<V, Q, 1, T>(job, panel) };
         panel += 1;
     }
 }
@@ -123,7 +135,10 @@ unsafe fn sweep_panels<V: Vector, const P: usize, const Q: usize, const N: usize
 /// # Safety
 /// As [`sweep_panels`]; panels `panel..panel + N` must exist.
 #[inline(always)]
-unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize>(job: &mut Job<'_>, panel: usize) {
+unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize, const U: usize>(
+    job: &mut Job<'_>,
+    panel: usize,
+) {
     let panel_len = job.panel_len();
     // SAFETY: the panels exist, by the caller's promise.
     let weights = unsafe { job.weights.as_ptr().add(panel * panel_len) };
@@ -135,7 +150,7 @@ unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize>(job: &mut Job<
             *input = unsafe { input.add(pixel.input) };
         }
         // SAFETY: checked: inputs and weights are readable along all runs.
-        let sums = unsafe { chains::<V, P, N>(&inputs, job.runs, weights, panel_len) };
+        let sums = unsafe { chains::<V, P, N, U>(&inputs, job.runs, weights, panel_len) };
         for p in 0..P {
             if p < group.len() {
                 for n in 0..N {
@@ -152,7 +167,7 @@ unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize>(job: &mut Job<
 /// # Safety
 /// Every run must be readable at every input, `N` panels at `weights`.
 #[inline(always)]
-unsafe fn chains<V: Vector, const P: usize, const N: usize>(
+unsafe fn chains<V: Vector, const P: usize, const N: usize, const U: usize>(
     inputs: &[*const f32; P],
     runs: &[Run],
     mut weights: *const f32,
@@ -162,21 +177,54 @@ unsafe fn chains<V: Vector, const P: usize, const N: usize>(
     unsafe {
         let mut sums = [[V::zero(); N]; P];
         for run in runs {
-            for at in run.offset..run.offset + run.length {
-                let mut own = [V::zero(); N];
-                for n in 0..N {
-                    own[n] = V::load(weights.add(n * panel_len));
-                }
-                for p in 0..P {
-                    let input = V::splat(inputs[p].add(at));
-                    for n in 0..N {
-                        sums[p][n] = sums[p][n].multiply_add(input, own[n]);
-                    }
-                }
+            let end = run.offset + run.length;
+            let mut at = run.offset;
+            while at + U <= end {
+                steps::<V, P, N, U>(&mut sums, inputs, at, weights, panel_len);
+                weights = weights.add(U * LANES);
+                at += U;
+            }
+            while at < end {
+                steps::<V, P, N, 1>(&mut sums, inputs, at, weights, panel_len);
                 weights = weights.add(LANES);
+                at += 1;
             }
         }
         sums
+    }
+}
+
+/// `U` inputs of every chain. Eight pixels at a time take all `U` inputs, because there are more pixels than address
+/// registers: an address is then loaded once in `U` uses.
+///
+/// # Safety
+/// `U` values must be readable at every input plus `at`, `U` vectors of `N` panels at `weights`.
+#[inline(always)]
+unsafe fn steps<V: Vector, const P: usize, const N: usize, const U: usize>(
+    sums: &mut [[V; N]; P],
+    inputs: &[*const f32; P],
+    at: usize,
+    weights: *const f32,
+    panel_len: usize,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut own = [[V::zero(); N]; U];
+        for u in 0..U {
+            for n in 0..N {
+                own[u][n] = V::load(weights.add(n * panel_len + u * LANES));
+            }
+        }
+        for block in 0..P.div_ceil(BLOCK) {
+            for u in 0..U {
+                for p in block * BLOCK..P.min((block + 1) * BLOCK) {
+                    let input = V::splat(inputs[p].add(at + u));
+                    for n in 0..N {
+                        sums[p][n] = sums[p][n].multiply_add(input, own[u][n]);
+                    }
+                }
+            }
+        }
     }
 }
 
