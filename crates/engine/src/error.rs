@@ -32,4 +32,14 @@ pub enum EngineError {
         /// Values per channel found.
         count: usize,
     },
+    /// The operating system did not start the threads asked for.
+    #[error(
+        "{threads} threads could not be started: {reason}\n  hint: ask for fewer with --threads"
+    )]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cpu;
 mod error;
 
 pub use error::EngineError;

@@ -1,0 +1,591 @@
+//! The backward of a training step.
+//!
+//! Chunks go backward through the steps on their own; they meet before a batch norm whose gradient depends on sums over
+//! the batch, and where weight gradients are summed. Every sum over images has the order of their index.
+
+use super::CpuEngine;
+use super::border;
+use super::chunk::{Chunk, Context, function, linear_shape, pooling_shape, spread, unflatten};
+use super::lower::{BatchParameters, Operation, Program, Step};
+use super::normalisation::{Coefficients, variant};
+use super::record::CpuRecording;
+use super::weight_gradient;
+use super::weights::{Direction, Weights};
+use crate::{EngineError, Gradients, Logits, Wants};
+use kernels::convolution::{self, Add, GradientEpilogue, Scratch};
+use kernels::norm::{self, BackwardCoefficients};
+use kernels::{Relu, activation, linear, pooling};
+use network::{Activation, Network, Statistics};
+use rayon::prelude::*;
+
+/// What a chunk holds on its way back.
+#[derive(Debug, Default)]
+pub(crate) struct Reverse {
+    /// By value: the sum of the gradients so far; empty if none has come.
+    pub gradients: Vec<Vec<f32>>,
+    /// By step: the gradient by the output of a step with weights, until the weights' gradient is summed.
+    pub pending: Vec<Vec<f32>>,
+    /// By step: per image the sums of `dy` and of `dy * xhat` (a gain: of `dy * x`).
+    pub sums: Vec<Vec<f64>>,
+}
+
+/// A step goes back in two parts, between which chunks may have to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Through the activation, and the sums over pixels.
+    Reduce(usize),
+    /// To the inputs.
+    Apply(usize),
+}
+
+/// What all chunks share in a backward.
+pub(crate) struct Backward<'a> {
+    pub context: Context<'a>,
+    pub chunk_images: usize,
+    /// By value: whether anybody wants its gradient.
+    pub wanted: Vec<bool>,
+    pub parameters: bool,
+    pub statistics: Statistics,
+    /// By step and variant: how batch norms go back.
+    pub norms: Vec<Vec<Option<BackwardCoefficients>>>,
+}
+
+impl CpuEngine {
+    /// The body of [`crate::Engine::backward`], on the engine's pool.
+    pub(crate) fn backward_on_pool(
+        &self,
+        network: &Network,
+        recording: &CpuRecording,
+        logit_gradient: &Logits,
+        wants: Wants,
+    ) -> Result<Gradients, EngineError> {
+        let program = &recording.program;
+        border::check_logits("backward", logit_gradient, recording.count, program.classes)?;
+        let weights = Weights::new(network, program, Direction::Backward);
+        let parameters = wants != Wants::Input;
+        let mut gradients = Gradients { parameters: Vec::new(), input: Vec::new() };
+        if parameters {
+            let zero = |parameter: &network::Parameter| match parameter.role.is_learnt() {
+                true => vec![0.0; parameter.values.len()],
+                false => Vec::new(),
+            };
+            gradients.parameters = network.parameters.iter().map(zero).collect();
+        }
+        let mut backward = Backward {
+            context: Context {
+                isa: self.isa,
+                network,
+                program,
+                weights: &weights,
+                buffers: &self.shared.buffers,
+                domains: &recording.domains,
+                batch: &recording.batch,
+            },
+            chunk_images: recording.chunk_images,
+            wanted: wanted(program, wants),
+            parameters,
+            statistics: recording.statistics,
+            norms: vec![Vec::new(); program.steps.len()],
+        };
+        let mut reverses: Vec<Reverse> =
+            recording.chunks.iter().map(|chunk| backward.start(chunk, logit_gradient)).collect();
+        for segment in segments(program, recording.statistics) {
+            let run = |(chunk, reverse): (&Chunk, &mut Reverse)| {
+                let mut scratch = self.shared.scratch();
+                for part in &segment {
+                    match *part {
+                        Part::Reduce(index) => backward.reduce(chunk, reverse, index),
+                        Part::Apply(index) => backward.apply(chunk, reverse, index, &mut scratch),
+                    }
+                }
+                self.shared.return_scratch(scratch);
+            };
+            recording.chunks.par_iter().zip(&mut reverses).for_each(run);
+            for part in &segment {
+                match *part {
+                    Part::Reduce(index) => {
+                        let sums = Sums { recording, reverses: &reverses, index };
+                        backward.norms[index] =
+                            sums.finish(network, backward.parameters, &mut gradients.parameters);
+                    }
+                    Part::Apply(index) if backward.parameters => weight_gradient::accumulate(
+                        self,
+                        recording,
+                        &mut reverses,
+                        index,
+                        &mut gradients.parameters,
+                    ),
+                    Part::Apply(_) => {}
+                }
+            }
+        }
+        if wants != Wants::Parameters {
+            gradients.input = backward.finish_input(recording, &mut reverses);
+        }
+        for reverse in reverses {
+            reverse.gradients.into_iter().for_each(|buffer| self.shared.buffers.give(buffer));
+        }
+        Ok(gradients)
+    }
+}
+
+impl Backward<'_> {
+    pub fn start(&self, chunk: &Chunk, logit_gradient: &Logits) -> Reverse {
+        let program = self.context.program;
+        let classes = program.classes;
+        let mut reverse = Reverse {
+            gradients: vec![Vec::new(); program.values.len()],
+            pending: vec![Vec::new(); program.steps.len()],
+            sums: vec![Vec::new(); program.steps.len()],
+        };
+        let mut buffer = self.take(program.output);
+        let rows = &logit_gradient.values[chunk.first * classes..][..chunk.count * classes];
+        border::load_padded(rows, classes, &mut buffer);
+        reverse.gradients[program.output] = buffer;
+        reverse
+    }
+
+    fn finish_input(&self, recording: &CpuRecording, reverses: &mut [Reverse]) -> Vec<f32> {
+        let program = self.context.program;
+        let image = program.input_shape.len();
+        let mut pixels = vec![0.0; recording.count * image];
+        let rows = pixels.chunks_mut(recording.chunk_images * image);
+        for (rows, reverse) in rows.zip(reverses) {
+            let gradient = &reverse.gradients[program.input];
+            if !gradient.is_empty() {
+                border::store_input_gradient(program, gradient, rows);
+            }
+        }
+        pixels
+    }
+
+    fn take(&self, value: usize) -> Vec<f32> {
+        let length = self.context.program.values[value].gradient_len();
+        self.context.buffers.take(self.chunk_images * length)
+    }
+
+    fn length(&self, chunk: &Chunk, value: usize) -> usize {
+        chunk.count * self.context.program.values[value].gradient_len()
+    }
+
+    /// Through the activation; then the sums over pixels that norms and gains need.
+    pub fn reduce(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
+        let step = &self.context.program.steps[index];
+        let length = self.length(chunk, step.output);
+        if reverse.gradients[step.output].is_empty() {
+            // Nothing behind this value reaches the logits: graphs without dead ends do not have it.
+            let mut zeros = self.take(step.output);
+            zeros.fill(0.0);
+            reverse.gradients[step.output] = zeros;
+        }
+        self.through_activation(chunk, reverse, index);
+        let dy = &reverse.gradients[step.output][..length];
+        reverse.sums[index] = match &step.operation {
+            // Constant statistics and no parameters wanted: the gradient is only scaled.
+            Operation::Batch(_) if !self.parameters && self.statistics == Statistics::Running => {
+                Vec::new()
+            }
+            Operation::Batch(_) | Operation::Group { .. } => self.norm_sums(chunk, index, dy),
+            Operation::Convolution { bias: Some(_), .. } if self.parameters => {
+                let stride = self.context.program.values[step.output].stride;
+                let pixels = length / stride / chunk.count;
+                let mut sums = vec![0.0; chunk.count * 2 * stride];
+                let images = dy.chunks_exact(pixels * stride);
+                for (image, sums) in images.zip(sums.chunks_exact_mut(2 * stride)) {
+                    norm::sums(self.context.isa, image, &mut sums[..stride]);
+                }
+                sums
+            }
+            Operation::Gain { .. } if self.parameters => {
+                let input = chunk.value(self.context.program, step.input);
+                let products = |(x, dy): (&f32, &f32)| f64::from(*x) * f64::from(*dy);
+                let per_image = length / chunk.count;
+                let images = input.chunks_exact(per_image).zip(dy.chunks_exact(per_image));
+                images.map(|(x, dy)| x.iter().zip(dy).map(products).sum()).collect()
+            }
+            _ => Vec::new(),
+        };
+    }
+
+    fn through_activation(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
+        let program = self.context.program;
+        let step = &program.steps[index];
+        let Some(pointwise) = step.activation else { return };
+        let length = self.length(chunk, step.output);
+        if pointwise == Activation::Relu {
+            let output = chunk.value(program, step.output);
+            let gradient = &mut reverse.gradients[step.output][..length];
+            // NaN is not "at most zero": its gradient stays visible.
+            gradient.iter_mut().zip(output).for_each(|(dy, &y)| {
+                *dy = if y <= 0.0 { 0.0 } else { *dy };
+            });
+            return;
+        }
+        let mut before = self.take(step.output);
+        match &step.operation {
+            Operation::Identity => {
+                let input = chunk.value(program, step.input);
+                match step.add {
+                    None => before[..length].copy_from_slice(input),
+                    Some(add) => {
+                        super::chunk::sum(input, chunk.value(program, add), &mut before[..length]);
+                    }
+                }
+            }
+            _ => chunk.normalise(&self.context, index, Relu::No, &mut before[..length]),
+        }
+        let mut dx = self.take(step.output);
+        let dy = std::mem::take(&mut reverse.gradients[step.output]);
+        let (from, to) = (&dy[..length], &mut dx[..length]);
+        activation::backward(self.context.isa, function(pointwise), &before[..length], from, to);
+        self.context.buffers.give(before);
+        self.context.buffers.give(dy);
+        reverse.gradients[step.output] = dx;
+    }
+
+    fn norm_sums(&self, chunk: &Chunk, index: usize, dy: &[f32]) -> Vec<f64> {
+        let program = self.context.program;
+        let layout = program.values[program.steps[index].input];
+        let input = chunk.value(program, program.steps[index].input);
+        let mut sums = vec![0.0; chunk.count * 2 * layout.stride];
+        for run in chunk.runs(&self.context, index) {
+            for image in run.first..run.end {
+                let range = image * layout.len()..(image + 1) * layout.len();
+                let (gradient, product) = sums[image * 2 * layout.stride..][..2 * layout.stride]
+                    .split_at_mut(layout.stride);
+                let Coefficients { mean, inverse, .. } = run.coefficients;
+                norm::backward_sums(
+                    self.context.isa,
+                    &input[range.clone()],
+                    &dy[range],
+                    mean,
+                    inverse,
+                    gradient,
+                    product,
+                );
+            }
+        }
+        sums
+    }
+
+    /// From the gradient by a step's producer to those by what it read.
+    pub fn apply(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize, scratch: &mut Scratch) {
+        let Context { isa, network, program, .. } = self.context;
+        let step = &program.steps[index];
+        let mut dy = std::mem::take(&mut reverse.gradients[step.output]);
+        let output_length = self.length(chunk, step.output);
+        if self.wanted[step.input] {
+            let length = self.length(chunk, step.input);
+            let from = &dy[..output_length];
+            match &step.operation {
+                Operation::Convolution { shape, .. } => {
+                    let (mut dx, add) = match reverse.gradients[step.input].is_empty() {
+                        true => (self.take(step.input), Add::Nothing),
+                        false => (std::mem::take(&mut reverse.gradients[step.input]), Add::Output),
+                    };
+                    convolution::backward_data(
+                        isa,
+                        shape,
+                        chunk.count,
+                        from,
+                        self.context.weights.backward(index),
+                        &mut dx[..length],
+                        GradientEpilogue { add, mask: None },
+                        scratch,
+                    );
+                    reverse.gradients[step.input] = dx;
+                }
+                Operation::Identity => {
+                    self.pass_on(reverse, step.input, &mut dy, step.add.is_some())
+                }
+                other => {
+                    let mut dx = self.take(step.input);
+                    let to = &mut dx[..length];
+                    match other {
+                        Operation::Batch(_) | Operation::Group { .. } | Operation::Scale { .. } => {
+                            self.apply_norm(chunk, reverse, index, from, to);
+                        }
+                        Operation::Gain { gain } => {
+                            let gain = network.parameters[*gain].values[0];
+                            to.iter_mut().zip(from).for_each(|(dx, dy)| *dx = gain * dy);
+                        }
+                        Operation::Subsample { .. } => spread(program, step, from, to),
+                        Operation::MaxPool { .. } => {
+                            let shape = pooling_shape(program, step);
+                            pooling::max_backward(&shape, from, &chunk.winners[index], to);
+                        }
+                        Operation::GlobalAveragePool => {
+                            let source = program.values[step.input];
+                            let stride = length / chunk.count / source.pixels();
+                            pooling::average_backward(isa, source.pixels(), stride, from, to);
+                        }
+                        Operation::Flatten => unflatten(program, step, from, to),
+                        Operation::Linear { weight, .. } => {
+                            let shape = linear_shape(program, step);
+                            let mut dense = vec![0.0; chunk.count * shape.outputs];
+                            border::store_dense(from, shape.outputs, &mut dense);
+                            let weight = &network.parameters[*weight].values;
+                            linear::backward_input(isa, &shape, &dense, weight, to);
+                        }
+                        Operation::Convolution { .. } | Operation::Identity => {
+                            unreachable!("handled above")
+                        }
+                    }
+                    self.add_to(reverse, step.input, dx);
+                }
+            }
+        }
+        let has_weights = self.parameters
+            && matches!(step.operation, Operation::Convolution { .. } | Operation::Linear { .. });
+        if let Some(add) = step.add.filter(|&add| self.wanted[add]) {
+            self.pass_on(reverse, add, &mut dy, has_weights);
+        }
+        match has_weights {
+            true => reverse.pending[index] = dy,
+            false => self.context.buffers.give(dy),
+        }
+    }
+
+    fn apply_norm(
+        &self,
+        chunk: &Chunk,
+        reverse: &Reverse,
+        index: usize,
+        dy: &[f32],
+        dx: &mut [f32],
+    ) {
+        let Context { isa, network, program, .. } = self.context;
+        let step = &program.steps[index];
+        let layout = program.values[step.input];
+        let zeros = vec![0.0; layout.stride];
+        for run in chunk.runs(&self.context, index) {
+            let range = run.first * layout.len()..run.end * layout.len();
+            let x = || &chunk.value(program, step.input)[range.clone()];
+            let (dy, dx) = (&dy[range.clone()], &mut dx[range.clone()]);
+            match &step.operation {
+                Operation::Batch(layer) => {
+                    let domain = self.context.domains[chunk.first + run.first];
+                    let known = self.norms[index].get(variant(layer, domain));
+                    match known.and_then(Option::as_ref) {
+                        Some(coefficients) => norm::backward_apply(isa, coefficients, x(), dy, dx),
+                        None => {
+                            let scale = &run.coefficients.scale;
+                            norm::apply(isa, dy, scale, &zeros, None, Relu::No, None, dx);
+                        }
+                    }
+                }
+                Operation::Group { groups, weight, .. } => {
+                    let gamma = &network.parameters[*weight].values;
+                    let sums = &reverse.sums[index][run.first * 2 * layout.stride..];
+                    let (gradient, product) = sums[..2 * layout.stride].split_at(layout.stride);
+                    let gradient = group_means(gamma, *groups, layout.pixels(), gradient);
+                    let product = group_means(gamma, *groups, layout.pixels(), product);
+                    let coefficients = run.coefficients.backward(&gradient, &product);
+                    norm::backward_apply(isa, &coefficients, x(), dy, dx);
+                }
+                _ => {
+                    let scale = &run.coefficients.scale;
+                    norm::apply(isa, dy, scale, &zeros, None, Relu::No, None, dx);
+                }
+            }
+        }
+    }
+
+    /// Adds a gradient to a value's, taking the buffer if it is the first.
+    fn add_to(&self, reverse: &mut Reverse, value: usize, gradient: Vec<f32>) {
+        let sum = &mut reverse.gradients[value];
+        if sum.is_empty() {
+            *sum = gradient;
+        } else {
+            activation::add(self.context.isa, &gradient, sum);
+            self.context.buffers.give(gradient);
+        }
+    }
+
+    /// As [`Self::add_to`], leaving `gradient` in place if it is still needed.
+    fn pass_on(&self, reverse: &mut Reverse, value: usize, gradient: &mut Vec<f32>, needed: bool) {
+        if !reverse.gradients[value].is_empty() {
+            activation::add(self.context.isa, gradient, &mut reverse.gradients[value]);
+        } else if needed {
+            let mut copy = self.take(value);
+            copy.copy_from_slice(gradient);
+            reverse.gradients[value] = copy;
+        } else {
+            reverse.gradients[value] = std::mem::take(gradient);
+        }
+    }
+}
+
+/// Sums over images of one step.
+struct Sums<'a> {
+    recording: &'a CpuRecording,
+    reverses: &'a [Reverse],
+    index: usize,
+}
+
+impl Sums<'_> {
+    /// Writes the parameters' gradients and returns how a batch norm with batch statistics goes back.
+    fn finish(
+        &self,
+        network: &Network,
+        wanted: bool,
+        gradients: &mut [Vec<f32>],
+    ) -> Vec<Option<BackwardCoefficients>> {
+        let program = &self.recording.program;
+        let step = &program.steps[self.index];
+        match &step.operation {
+            Operation::Batch(layer) => {
+                let norm = layer.norm;
+                if wanted {
+                    let found = self.by_branch(layer.affine.len(), step, |d| norm.affine_branch(d));
+                    for (&(gamma, beta), (gradient, product)) in layer.affine.iter().zip(found) {
+                        store(&product, &mut gradients[gamma.0]);
+                        store(&gradient, &mut gradients[beta.0]);
+                    }
+                }
+                match self.recording.statistics {
+                    Statistics::Running => Vec::new(),
+                    Statistics::Batch => self.batch_coefficients(network, layer, step),
+                }
+            }
+            Operation::Group { weight, bias, .. } if wanted => {
+                let (gradient, product) = self.by_branch(1, step, |_| 0).swap_remove(0);
+                store(&product, &mut gradients[weight.0]);
+                store(&gradient, &mut gradients[bias.0]);
+                Vec::new()
+            }
+            Operation::Convolution { bias: Some(bias), .. } if wanted => {
+                let (gradient, _) = self.by_branch(1, step, |_| 0).swap_remove(0);
+                store(&gradient, &mut gradients[bias.0]);
+                Vec::new()
+            }
+            Operation::Gain { gain } if wanted => {
+                let images = self.reverses.iter().flat_map(|reverse| &reverse.sums[self.index]);
+                gradients[gain.0][0] = images.sum::<f64>() as f32;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Every image's sums in order of its index, with its domain.
+    fn images<'a>(
+        &'a self,
+        step: &Step,
+    ) -> impl Iterator<Item = (usize, &'a [f64], &'a [f64])> + 'a {
+        let stride = self.recording.program.values[step.output].stride;
+        let all = self.reverses.iter().flat_map(move |reverse| {
+            reverse.sums[self.index]
+                .chunks_exact(2 * stride)
+                .map(move |image| image.split_at(stride))
+        });
+        let domains = self.recording.domains.iter();
+        all.zip(domains).map(|((gradient, product), &domain)| (domain, gradient, product))
+    }
+
+    fn by_branch(
+        &self,
+        branches: usize,
+        step: &Step,
+        branch: impl Fn(usize) -> usize,
+    ) -> Vec<(Vec<f64>, Vec<f64>)> {
+        let stride = self.recording.program.values[step.output].stride;
+        let mut sums = vec![(vec![0.0; stride], vec![0.0; stride]); branches];
+        for (domain, gradient, product) in self.images(step) {
+            let (gradients, products) = &mut sums[branch(domain)];
+            gradients.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += x);
+            products.iter_mut().zip(product).for_each(|(sum, x)| *sum += x);
+        }
+        sums
+    }
+
+    fn batch_coefficients(
+        &self,
+        network: &Network,
+        layer: &BatchParameters,
+        step: &Step,
+    ) -> Vec<Option<BackwardCoefficients>> {
+        let state = self.recording.batch[self.index].as_ref();
+        let state = state.expect("the forward has found the statistics");
+        let channels = layer.norm.channels;
+        // Means of dxhat and dxhat * xhat over each statistics branch; images may differ in gamma.
+        let mut means = vec![(vec![0.0; channels], vec![0.0; channels]); layer.statistics.len()];
+        for (domain, gradient, product) in self.images(step) {
+            let branch = layer.norm.statistics_branch(domain);
+            let count = state.moments[branch].as_ref().map_or(1, |moments| moments.count);
+            let gamma =
+                &network.parameters[layer.affine[layer.norm.affine_branch(domain)].0].values;
+            let (gradients, products) = &mut means[branch];
+            for channel in 0..channels {
+                let factor = f64::from(gamma[channel]) / count as f64;
+                gradients[channel] += factor * gradient[channel];
+                products[channel] += factor * product[channel];
+            }
+        }
+        let domains = 0..layer.norm.domains;
+        let back = domains.zip(&state.coefficients).map(|(domain, forward)| {
+            let (gradient, product) = &means[layer.norm.statistics_branch(domain)];
+            forward.as_ref().map(|forward| forward.backward(gradient, product))
+        });
+        back.collect()
+    }
+}
+
+/// Means over each group of `gamma * sums`, per channel.
+fn group_means(gamma: &[f32], groups: usize, pixels: usize, sums: &[f64]) -> Vec<f64> {
+    let size = gamma.len() / groups;
+    let mean = |group: usize| {
+        let channels = group * size..(group + 1) * size;
+        channels.map(|c| f64::from(gamma[c]) * sums[c]).sum::<f64>() / (size * pixels) as f64
+    };
+    let means: Vec<f64> = (0..groups).map(mean).collect();
+    (0..gamma.len()).map(|channel| means[channel / size]).collect()
+}
+
+fn store(sums: &[f64], gradient: &mut [f32]) {
+    gradient.iter_mut().zip(sums).for_each(|(gradient, &sum)| *gradient = sum as f32);
+}
+
+/// Which values' gradients lead to something asked for.
+pub(crate) fn wanted(program: &Program, wants: Wants) -> Vec<bool> {
+    let mut wanted = vec![wants != Wants::Parameters; program.values.len()];
+    if wants != Wants::Parameters {
+        return wanted;
+    }
+    for step in &program.steps {
+        let learns = !matches!(
+            step.operation,
+            Operation::Scale { .. }
+                | Operation::Identity
+                | Operation::Subsample { .. }
+                | Operation::MaxPool { .. }
+                | Operation::GlobalAveragePool
+                | Operation::Flatten
+        );
+        wanted[step.output] =
+            learns || wanted[step.input] || step.add.is_some_and(|add| wanted[add]);
+    }
+    wanted
+}
+
+/// Runs of parts between which all chunks meet: for a batch norm's sums, and before waiting gradients fill the memory.
+fn segments(program: &Program, statistics: Statistics) -> Vec<Vec<Part>> {
+    const CONVOLUTIONS: usize = 4;
+    let mut segments = vec![Vec::new()];
+    let mut waiting = 0;
+    for index in (0..program.steps.len()).rev() {
+        let step = &program.steps[index];
+        let last = segments.last_mut().expect("there is always a segment");
+        last.push(Part::Reduce(index));
+        let meets =
+            statistics == Statistics::Batch && matches!(step.operation, Operation::Batch(_));
+        waiting += usize::from(matches!(step.operation, Operation::Convolution { .. }));
+        if meets || waiting == CONVOLUTIONS {
+            waiting = 0;
+            segments.push(vec![Part::Apply(index)]);
+        } else {
+            last.push(Part::Apply(index));
+        }
+    }
+    segments
+}

@@ -1,0 +1,414 @@
+//! A fixed run of images on its way through the program: the unit of parallel work.
+//!
+//! Chunks have a size that depends on the network only, never on threads, and own their buffers. Between two batch
+//! norms with batch statistics nothing passes from one chunk to another, so a worker takes one chunk through all steps
+//! in between while its values are in cache.
+
+use super::buffers::BufferPool;
+use super::lower::{BatchParameters, Operation, Program, Step};
+use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
+use super::weights::Weights;
+use kernels::activation::Function;
+use kernels::convolution::{self, Add, Epilogue, Scratch};
+use kernels::linear::{self, LinearShape};
+use kernels::pooling::{self, PoolingShape};
+use kernels::{Isa, Relu, activation, norm};
+use network::{Activation, Network};
+
+/// What all chunks of a pass share.
+pub(crate) struct Context<'a> {
+    pub isa: Isa,
+    pub network: &'a Network,
+    pub program: &'a Program,
+    pub weights: &'a Weights,
+    pub buffers: &'a BufferPool,
+    /// The domain of every image of the pass.
+    pub domains: &'a [usize],
+    /// By step: the batch norms known so far.
+    pub batch: &'a [Option<BatchState>],
+}
+
+/// A run of images and what the forward has computed for it.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    /// Position of the first image in the pass.
+    pub first: usize,
+    /// Number of images.
+    pub count: usize,
+    /// By value; empty if not computed yet, fused away or freed.
+    pub values: Vec<Vec<f32>>,
+    /// By step: which pixel won in a max pool.
+    pub winners: Vec<Vec<u32>>,
+    /// By step: coefficients per image of group norms.
+    pub groups: Vec<Vec<Coefficients>>,
+    /// By value, for batch statistics: per image the means, then the centred squares.
+    pub moments: Vec<Vec<f64>>,
+}
+
+impl Chunk {
+    /// A chunk with nothing computed.
+    pub fn new(program: &Program, first: usize, count: usize) -> Self {
+        Self {
+            first,
+            count,
+            values: vec![Vec::new(); program.values.len()],
+            winners: vec![Vec::new(); program.steps.len()],
+            groups: vec![Vec::new(); program.steps.len()],
+            moments: vec![Vec::new(); program.values.len()],
+        }
+    }
+
+    /// The part of a value in use: buffers are as long as a full chunk needs.
+    pub fn value(&self, program: &Program, value: usize) -> &[f32] {
+        &self.values[value][..self.count * program.values[value].len()]
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let coefficients = |group: &Vec<Coefficients>| {
+            group.iter().map(|image| 24 * image.mean.len()).sum::<usize>()
+        };
+        4 * self.values.iter().map(Vec::len).sum::<usize>()
+            + 4 * self.winners.iter().map(Vec::len).sum::<usize>()
+            + 8 * self.moments.iter().map(Vec::len).sum::<usize>()
+            + self.groups.iter().map(coefficients).sum::<usize>()
+    }
+
+    /// Computes per image and channel the mean and the centred squares of a value.
+    pub fn measure(&mut self, context: &Context<'_>, value: usize) {
+        let layout = context.program.values[value];
+        let mut moments = vec![0.0; self.count * 2 * layout.stride];
+        let images = self.value(context.program, value).chunks_exact(layout.len());
+        for (image, moments) in images.zip(moments.chunks_exact_mut(2 * layout.stride)) {
+            let (mean, squares) = moments.split_at_mut(layout.stride);
+            norm::sums(context.isa, image, mean);
+            mean.iter_mut().for_each(|sum| *sum /= layout.pixels() as f64);
+            norm::centred_squares(context.isa, image, mean, squares);
+        }
+        self.moments[value] = moments;
+    }
+
+    /// Runs one step; what it reads must have been computed.
+    pub fn forward(
+        &mut self,
+        context: &Context<'_>,
+        index: usize,
+        images: usize,
+        scratch: &mut Scratch,
+    ) {
+        let program = context.program;
+        let step = &program.steps[index];
+        let layout = program.values[step.output];
+        let mut buffer = context.buffers.take(images * layout.len());
+        let output = &mut buffer[..self.count * layout.len()];
+        if matches!(step.operation, Operation::Group { .. }) {
+            self.groups[index] = self.group_coefficients(context, step);
+        }
+        let input = self.value(program, step.input);
+        let add = step.add.map(|add| self.value(program, add));
+        match &step.operation {
+            Operation::Convolution { shape, bias, .. } => {
+                let epilogue = Epilogue {
+                    bias: bias.map(|bias| &context.network.parameters[bias].values[..]),
+                    add: add.map_or(Add::Nothing, Add::Other),
+                    relu: relu(step),
+                    mask: None,
+                };
+                let packed = context.weights.forward(index);
+                convolution::forward(
+                    context.isa,
+                    shape,
+                    self.count,
+                    input,
+                    packed,
+                    output,
+                    epilogue,
+                    scratch,
+                );
+            }
+            Operation::Batch(_) | Operation::Group { .. } | Operation::Scale { .. } => {
+                let smooth = step.activation.filter(|&it| it != Activation::Relu);
+                let mut before = match smooth {
+                    Some(_) => context.buffers.take(images * layout.len()),
+                    None => Vec::new(),
+                };
+                {
+                    let target = match smooth {
+                        Some(_) => &mut before[..output.len()],
+                        None => &mut *output,
+                    };
+                    self.normalise(context, index, relu(step), target);
+                }
+                if let Some(smooth) = smooth {
+                    let (channels, stride) = (layout.shape.channels, layout.stride);
+                    let before = &before[..output.len()];
+                    activation::forward(
+                        context.isa,
+                        function(smooth),
+                        channels,
+                        stride,
+                        before,
+                        output,
+                    );
+                }
+                context.buffers.give(before);
+            }
+            Operation::Identity => {
+                match step.add {
+                    None => output.copy_from_slice(input),
+                    Some(_) => sum(input, add.unwrap_or_default(), output),
+                }
+                if let Some(pointwise) = step.activation {
+                    let before = output.to_vec();
+                    let (channels, stride) = (layout.shape.channels, layout.stride);
+                    activation::forward(
+                        context.isa,
+                        function(pointwise),
+                        channels,
+                        stride,
+                        &before,
+                        output,
+                    );
+                }
+            }
+            Operation::Gain { gain } => {
+                let gain = context.network.parameters[*gain].values[0];
+                output.iter_mut().zip(input).for_each(|(y, x)| *y = gain * x);
+            }
+            Operation::Subsample { stride, pad_before } => {
+                subsample(program, step, *stride, *pad_before, input, output);
+            }
+            Operation::MaxPool { .. } => {
+                let mut winners = vec![0; output.len()];
+                pooling::max_forward(&pooling_shape(program, step), input, output, &mut winners);
+                self.winners[index] = winners;
+            }
+            Operation::GlobalAveragePool => {
+                let source = program.values[step.input];
+                pooling::average_forward(
+                    context.isa,
+                    source.pixels(),
+                    source.stride,
+                    input,
+                    output,
+                );
+            }
+            Operation::Flatten => flatten(program, step, input, output),
+            Operation::Linear { weight, bias } => {
+                let shape = linear_shape(program, step);
+                let mut dense = vec![0.0; self.count * shape.outputs];
+                let weight = &context.network.parameters[*weight].values;
+                let bias = &context.network.parameters[*bias].values;
+                linear::forward(context.isa, &shape, input, weight, Some(bias), &mut dense);
+                super::border::load_padded(&dense, shape.outputs, output);
+            }
+        }
+        self.values[step.output] = buffer;
+    }
+
+    /// `input * scale + shift (+ add)`, per image where images differ.
+    pub fn normalise(&self, context: &Context<'_>, index: usize, relu: Relu, output: &mut [f32]) {
+        let step = &context.program.steps[index];
+        let length = context.program.values[step.input].len();
+        let input = self.value(context.program, step.input);
+        let add = step.add.map(|add| self.value(context.program, add));
+        for run in self.runs(context, index) {
+            let range = run.first * length..run.end * length;
+            norm::apply(
+                context.isa,
+                &input[range.clone()],
+                &run.coefficients.scale,
+                &run.coefficients.shift,
+                add.map(|add| &add[range.clone()]),
+                relu,
+                None,
+                &mut output[range],
+            );
+        }
+    }
+
+    /// Consecutive images that share their coefficients in a normalisation.
+    pub fn runs<'a>(&'a self, context: &Context<'a>, index: usize) -> Vec<Run<'a>> {
+        let program = context.program;
+        let whole = |coefficients| vec![Run { first: 0, end: self.count, coefficients }];
+        match &program.steps[index].operation {
+            Operation::Batch(layer) => {
+                let state = context.batch[index].as_ref();
+                let state = state.expect("a batch norm's statistics are known before it runs");
+                batch_runs(state, layer, &context.domains[self.first..self.first + self.count])
+            }
+            Operation::Group { .. } => {
+                let images = self.groups[index].iter().enumerate();
+                images.map(|(i, one)| Run { first: i, end: i + 1, coefficients: one }).collect()
+            }
+            Operation::Scale { .. } => whole(context.weights.scale(index)),
+            other => panic!("only normalisations have coefficients, not {other:?}"),
+        }
+    }
+
+    fn group_coefficients(&mut self, context: &Context<'_>, step: &Step) -> Vec<Coefficients> {
+        let Operation::Group { groups, epsilon, weight, bias } = step.operation else {
+            panic!("group statistics of {:?}", step.operation);
+        };
+        self.measure(context, step.input);
+        let layout = context.program.values[step.input];
+        let channels = layout.shape.channels;
+        let moments = std::mem::take(&mut self.moments[step.input]);
+        let gamma = &context.network.parameters[weight].values;
+        let beta = &context.network.parameters[bias].values;
+        let image = |moments: &[f64]| {
+            let (mean, squares) = moments.split_at(layout.stride);
+            let size = channels / groups;
+            let pooled: Vec<(f64, f64)> = (0..groups)
+                .map(|group| group * size..(group + 1) * size)
+                .map(|of| MergedMoments::pooled(layout.pixels(), &mean[of.clone()], &squares[of]))
+                .collect();
+            let mean = (0..channels).map(|c| pooled[c / size].0);
+            let variance = (0..channels).map(|c| pooled[c / size].1);
+            Coefficients::new(layout.stride, epsilon, mean, variance, gamma, beta)
+        };
+        moments.chunks_exact(2 * layout.stride).map(image).collect()
+    }
+}
+
+/// Images `first..end` of a chunk and their coefficients.
+pub(crate) struct Run<'a> {
+    pub first: usize,
+    pub end: usize,
+    pub coefficients: &'a Coefficients,
+}
+
+fn batch_runs<'a>(
+    state: &'a BatchState,
+    layer: &BatchParameters,
+    domains: &[usize],
+) -> Vec<Run<'a>> {
+    let mut runs = Vec::new();
+    let mut first = 0;
+    for images in domains.chunk_by(|&left, &right| variant(layer, left) == variant(layer, right)) {
+        let coefficients = state.coefficients[variant(layer, images[0])].as_ref();
+        let coefficients = coefficients.expect("the variant of every image has coefficients");
+        runs.push(Run { first, end: first + images.len(), coefficients });
+        first += images.len();
+    }
+    runs
+}
+
+fn relu(step: &Step) -> Relu {
+    match step.activation {
+        Some(Activation::Relu) => Relu::Yes,
+        _ => Relu::No,
+    }
+}
+
+/// The kernel for an activation.
+pub(crate) fn function(activation: Activation) -> Function {
+    match activation {
+        Activation::Relu => Function::Relu,
+        Activation::Silu => Function::Silu,
+        Activation::SmoothRelu { beta } => Function::SmoothRelu { beta },
+        Activation::Gelu => Function::Gelu,
+        Activation::Elu => Function::Elu,
+    }
+}
+
+pub(crate) fn sum(left: &[f32], right: &[f32], output: &mut [f32]) {
+    output.iter_mut().zip(left.iter().zip(right)).for_each(|(y, (a, b))| *y = a + b);
+}
+
+pub(crate) fn linear_shape(program: &Program, step: &Step) -> LinearShape {
+    let input = program.values[step.input];
+    LinearShape {
+        inputs: input.shape.channels,
+        input_stride: input.stride,
+        outputs: program.values[step.output].shape.channels,
+    }
+}
+
+pub(crate) fn pooling_shape(program: &Program, step: &Step) -> PoolingShape {
+    let Operation::MaxPool { kernel, stride, padding } = step.operation else {
+        panic!("pooling geometry of {:?}", step.operation);
+    };
+    let input = program.values[step.input];
+    PoolingShape {
+        channel_stride: input.stride,
+        height: input.shape.height,
+        width: input.shape.width,
+        kernel,
+        stride,
+        padding,
+    }
+}
+
+fn subsample(
+    program: &Program,
+    step: &Step,
+    stride: usize,
+    before: usize,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    let (from, to) = (program.values[step.input], program.values[step.output]);
+    output.fill(0.0);
+    for (source, target) in input.chunks_exact(from.len()).zip(output.chunks_exact_mut(to.len())) {
+        for (index, pixel) in target.chunks_exact_mut(to.stride).enumerate() {
+            let (row, column) = (index / to.shape.width, index % to.shape.width);
+            let read = (row * stride * from.shape.width + column * stride) * from.stride;
+            pixel[before..before + from.shape.channels]
+                .copy_from_slice(&source[read..read + from.shape.channels]);
+        }
+    }
+}
+
+/// The gradient of [`subsample`].
+pub(crate) fn spread(program: &Program, step: &Step, gradient: &[f32], input_gradient: &mut [f32]) {
+    let Operation::Subsample { stride, pad_before } = step.operation else {
+        panic!("the spread of {:?}", step.operation);
+    };
+    let (from, to) = (program.values[step.input], program.values[step.output]);
+    let gap = from.gradient_len() / from.pixels();
+    input_gradient.fill(0.0);
+    let images =
+        gradient.chunks_exact(to.len()).zip(input_gradient.chunks_exact_mut(from.gradient_len()));
+    for (source, target) in images {
+        for (index, pixel) in source.chunks_exact(to.stride).enumerate() {
+            let (row, column) = (index / to.shape.width, index % to.shape.width);
+            let write = (row * stride * from.shape.width + column * stride) * gap;
+            target[write..write + from.shape.channels]
+                .copy_from_slice(&pixel[pad_before..pad_before + from.shape.channels]);
+        }
+    }
+}
+
+fn flatten(program: &Program, step: &Step, input: &[f32], output: &mut [f32]) {
+    let (from, to) = (program.values[step.input], program.values[step.output]);
+    output.fill(0.0);
+    for (source, target) in input.chunks_exact(from.len()).zip(output.chunks_exact_mut(to.len())) {
+        for (pixel, values) in source.chunks_exact(from.stride).enumerate() {
+            for (channel, &value) in values[..from.shape.channels].iter().enumerate() {
+                target[channel * from.pixels() + pixel] = value;
+            }
+        }
+    }
+}
+
+/// The gradient of [`flatten`].
+pub(crate) fn unflatten(
+    program: &Program,
+    step: &Step,
+    gradient: &[f32],
+    input_gradient: &mut [f32],
+) {
+    let (from, to) = (program.values[step.input], program.values[step.output]);
+    let gap = from.gradient_len() / from.pixels();
+    input_gradient.fill(0.0);
+    let images =
+        gradient.chunks_exact(to.len()).zip(input_gradient.chunks_exact_mut(from.gradient_len()));
+    for (source, target) in images {
+        for (pixel, values) in target.chunks_exact_mut(gap).enumerate() {
+            for (channel, value) in values[..from.shape.channels].iter_mut().enumerate() {
+                *value = source[channel * from.pixels() + pixel];
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The frozen engine: running statistics, no weight gradients, one thread's images in one core's cache.
+
+use super::backward::{Backward, wanted};
+use super::border;
+use super::buffers::BufferPool;
+use super::chunk::{Chunk, Context};
+use super::lower::{Operation, Program};
+use super::normalisation::{self, BatchState};
+use super::record::{chunk_images, load};
+use super::weights::{Direction, Weights};
+use crate::{EngineError, Frozen, ImagesView, Logits, Session, Wants};
+use kernels::Isa;
+use kernels::convolution::Scratch;
+use network::{Domain, Network, Shape, Statistics};
+
+/// A network with the running statistics of one domain, prepared for many passes.
+#[derive(Debug)]
+pub struct CpuFrozen {
+    isa: Isa,
+    network: Network,
+    program: Program,
+    forward: Weights,
+    backward: Weights,
+    /// By step.
+    batch: Vec<Option<BatchState>>,
+    domains: Vec<usize>,
+    tile: usize,
+}
+
+impl CpuFrozen {
+    /// Packs on the current pool.
+    pub(crate) fn new(isa: Isa, network: &Network, domain: Domain) -> Result<Self, EngineError> {
+        let program = Program::new(network)?;
+        let tile = chunk_images(&program);
+        let batch = program.steps.iter().map(|step| match &step.operation {
+            Operation::Batch(layer) => {
+                let stride = program.values[step.input].stride;
+                Some(normalisation::running_state(network, layer, stride, &[domain.0]))
+            }
+            _ => None,
+        });
+        Ok(Self {
+            isa,
+            network: network.clone(),
+            forward: Weights::new(network, &program, Direction::Forward),
+            backward: Weights::new(network, &program, Direction::Backward),
+            batch: batch.collect(),
+            domains: vec![domain.0; tile],
+            tile,
+            program,
+        })
+    }
+
+    fn context<'a>(&'a self, weights: &'a Weights, buffers: &'a BufferPool) -> Context<'a> {
+        Context {
+            isa: self.isa,
+            network: &self.network,
+            program: &self.program,
+            weights,
+            buffers,
+            domains: &self.domains,
+            batch: &self.batch,
+        }
+    }
+}
+
+impl Frozen for CpuFrozen {
+    type Session<'a> = CpuSession<'a>;
+
+    fn session(&self) -> CpuSession<'_> {
+        CpuSession { frozen: self, buffers: BufferPool::default(), scratch: Scratch::new() }
+    }
+
+    fn tile(&self) -> usize {
+        self.tile
+    }
+
+    fn input(&self) -> Shape {
+        self.program.input_shape
+    }
+
+    fn classes(&self) -> usize {
+        self.program.classes
+    }
+}
+
+/// One thread over a frozen network.
+#[derive(Debug)]
+pub struct CpuSession<'a> {
+    frozen: &'a CpuFrozen,
+    buffers: BufferPool,
+    scratch: Scratch,
+}
+
+impl CpuSession<'_> {
+    /// The forward of one tile.
+    fn forward(&mut self, pixels: &[f32], logits: &mut [f32]) -> Chunk {
+        let frozen = self.frozen;
+        let program = &frozen.program;
+        let context = frozen.context(&frozen.forward, &self.buffers);
+        let mut chunk = Chunk::new(program, 0, pixels.len() / program.input_shape.len());
+        load(&context, &mut chunk, frozen.tile, pixels);
+        for index in 0..program.steps.len() {
+            chunk.forward(&context, index, frozen.tile, &mut self.scratch);
+        }
+        border::store_dense(chunk.value(program, program.output), program.classes, logits);
+        chunk
+    }
+
+    fn backward(&mut self, chunk: &Chunk, logit_gradient: &Logits, pixels: &mut [f32]) {
+        let frozen = self.frozen;
+        let program = &frozen.program;
+        let backward = Backward {
+            context: frozen.context(&frozen.backward, &self.buffers),
+            chunk_images: frozen.tile,
+            wanted: wanted(program, Wants::Input),
+            parameters: false,
+            statistics: Statistics::Running,
+            norms: vec![Vec::new(); program.steps.len()],
+        };
+        let mut reverse = backward.start(chunk, logit_gradient);
+        for index in (0..program.steps.len()).rev() {
+            backward.reduce(chunk, &mut reverse, index);
+            backward.apply(chunk, &mut reverse, index, &mut self.scratch);
+        }
+        border::store_input_gradient(program, &reverse.gradients[program.input], pixels);
+        reverse.gradients.into_iter().for_each(|buffer| self.buffers.give(buffer));
+    }
+
+    fn free(&self, chunk: Chunk) {
+        chunk.values.into_iter().for_each(|buffer| self.buffers.give(buffer));
+    }
+}
+
+impl Session for CpuSession<'_> {
+    fn logits(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
+        border::check_images("logits", &self.frozen.program, images)?;
+        let mut logits = Logits::zeros(images.count, self.frozen.program.classes);
+        let tile = self.frozen.tile;
+        let rows = logits.values.chunks_mut(tile * logits.classes);
+        for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
+            let chunk = self.forward(pixels, rows);
+            self.free(chunk);
+        }
+        Ok(logits)
+    }
+
+    fn input_gradient(
+        &mut self,
+        images: ImagesView<'_>,
+        loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
+    ) -> Result<(Logits, Vec<f32>), EngineError> {
+        border::check_images("input_gradient", &self.frozen.program, images)?;
+        let classes = self.frozen.program.classes;
+        let mut all = Logits::zeros(images.count, classes);
+        let mut gradient = vec![0.0; images.pixels.len()];
+        let length = self.frozen.tile * images.shape.len();
+        let tiles = images.pixels.chunks(length).zip(gradient.chunks_mut(length));
+        for (position, (pixels, gradient)) in tiles.enumerate() {
+            let count = pixels.len() / images.shape.len();
+            let first = position * self.frozen.tile;
+            let mut logits = Logits::zeros(count, classes);
+            let chunk = self.forward(pixels, &mut logits.values);
+            let mut by_logits = Logits::zeros(count, classes);
+            loss(&logits, first, &mut by_logits);
+            border::check_logits("input_gradient", &by_logits, count, classes)?;
+            self.backward(&chunk, &by_logits, gradient);
+            self.free(chunk);
+            all.values[first * classes..][..count * classes].copy_from_slice(&logits.values);
+        }
+        Ok((all, gradient))
+    }
+}

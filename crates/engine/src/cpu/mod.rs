@@ -1,0 +1,123 @@
+//! The CPU engine: channels-last f32, fused steps, results that depend on neither threads nor tiles.
+//!
+//! [`lower`] turns the graph into steps; [`chunk`] runs a step for a run of images; [`record`] and [`backward`] drive
+//! all chunks through a training pass; [`frozen`] is the faster engine of attacks and evaluation.
+
+mod backward;
+mod border;
+mod buffers;
+mod chunk;
+mod frozen;
+mod lower;
+mod normalisation;
+mod record;
+mod weight_gradient;
+mod weights;
+
+pub use frozen::{CpuFrozen, CpuSession};
+pub use record::CpuRecording;
+
+use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
+use buffers::BufferPool;
+use kernels::Isa;
+use kernels::convolution::Scratch;
+use network::{Domain, Network, Pass};
+use std::sync::{Arc, Mutex};
+
+/// How the CPU engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuSettings {
+    /// Threads of a training pass.
+    pub threads: usize,
+    /// Which instructions the kernels use.
+    pub isa: Isa,
+}
+
+/// Runs networks on this machine's processor.
+pub struct CpuEngine {
+    settings: CpuSettings,
+    isa: Isa,
+    pool: rayon::ThreadPool,
+    shared: Arc<Shared>,
+}
+
+/// Memory that passes hand on to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    buffers: BufferPool,
+    scratches: Mutex<Vec<Scratch>>,
+}
+
+impl Shared {
+    fn scratch(&self) -> Scratch {
+        self.scratches().pop().unwrap_or_default()
+    }
+
+    fn return_scratch(&self, scratch: Scratch) {
+        self.scratches().push(scratch);
+    }
+
+    fn scratches(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+        self.scratches.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl CpuEngine {
+    /// Starts the threads. Errors: the operating system refuses them.
+    pub fn new(settings: CpuSettings) -> Result<Self, EngineError> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.threads)
+            .thread_name(|index| format!("engine-{index}"))
+            .build()
+            .map_err(|error| EngineError::Threads {
+                threads: settings.threads,
+                reason: error.to_string(),
+            })?;
+        Ok(Self { settings, isa: settings.isa, pool, shared: Arc::default() })
+    }
+
+    /// As it was built.
+    pub fn settings(&self) -> CpuSettings {
+        self.settings
+    }
+
+    /// The threads, for callers that run several sessions at once.
+    pub fn pool(&self) -> &rayon::ThreadPool {
+        &self.pool
+    }
+}
+
+impl Engine for CpuEngine {
+    type Recording = CpuRecording;
+    type Frozen = CpuFrozen;
+
+    fn record(
+        &self,
+        network: &Network,
+        images: ImagesView<'_>,
+        pass: &Pass,
+    ) -> Result<(Logits, CpuRecording), EngineError> {
+        self.pool.install(|| self.record_on_pool(network, images, pass))
+    }
+
+    fn backward(
+        &self,
+        network: &Network,
+        recording: &CpuRecording,
+        logit_gradient: &Logits,
+        wants: Wants,
+    ) -> Result<Gradients, EngineError> {
+        self.pool.install(|| self.backward_on_pool(network, recording, logit_gradient, wants))
+    }
+
+    fn freeze(
+        &self,
+        network: &Network,
+        domain: Domain,
+        precision: Precision,
+    ) -> Result<CpuFrozen, EngineError> {
+        match precision {
+            Precision::F32 => self.pool.install(|| CpuFrozen::new(self.isa, network, domain)),
+        }
+    }
+}

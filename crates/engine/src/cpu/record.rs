@@ -1,0 +1,275 @@
+//! The forward of a training step: all threads, batch or running statistics, and what the backward needs is kept.
+
+use super::border;
+use super::chunk::{Chunk, Context};
+use super::lower::{BatchParameters, Operation, Program};
+use super::normalisation::{self, BatchState, MergedMoments};
+use super::weights::{Direction, Weights};
+use super::{CpuEngine, Shared};
+use crate::{EngineError, ImagesView, Logits, Recording};
+use network::{Activation, LayerMoments, Moments, Network, Pass, Statistics};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a forward keeps for its backward; its buffers return to the engine when it is dropped.
+#[derive(Debug)]
+pub struct CpuRecording {
+    pub(crate) program: Program,
+    pub(crate) statistics: Statistics,
+    pub(crate) count: usize,
+    /// Images of a full chunk.
+    pub(crate) chunk_images: usize,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) domains: Vec<usize>,
+    /// By step.
+    pub(crate) batch: Vec<Option<BatchState>>,
+    moments: Moments,
+    shared: Arc<Shared>,
+}
+
+impl Recording for CpuRecording {
+    fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::bytes).sum()
+    }
+}
+
+impl Drop for CpuRecording {
+    fn drop(&mut self) {
+        let values = self.chunks.drain(..).flat_map(|chunk| chunk.values);
+        values.for_each(|value| self.shared.buffers.give(value));
+    }
+}
+
+impl CpuEngine {
+    /// The body of [`crate::Engine::record`], on the engine's pool.
+    pub(crate) fn record_on_pool(
+        &self,
+        network: &Network,
+        images: ImagesView<'_>,
+        pass: &Pass,
+    ) -> Result<(Logits, CpuRecording), EngineError> {
+        let program = Program::new(network)?;
+        border::check_images("record", &program, images)?;
+        let domains = border::domains(pass, images.count)?;
+        let weights = Weights::new(network, &program, Direction::Forward);
+        let chunk_images = chunk_images(&program);
+        let chunks = (0..images.count)
+            .step_by(chunk_images)
+            .map(|first| Chunk::new(&program, first, chunk_images.min(images.count - first)));
+        let mut recording = CpuRecording {
+            statistics: pass.statistics,
+            count: images.count,
+            chunk_images,
+            chunks: chunks.collect(),
+            domains,
+            batch: vec![None; program.steps.len()],
+            moments: Moments::default(),
+            shared: Arc::clone(&self.shared),
+            program,
+        };
+        recording.run(self, network, &weights, images)?;
+        let mut logits = Logits::zeros(images.count, recording.program.classes);
+        let rows = logits.values.chunks_mut(chunk_images * logits.classes);
+        for (rows, chunk) in rows.zip(&recording.chunks) {
+            let output = chunk.value(&recording.program, recording.program.output);
+            border::store_dense(output, recording.program.classes, rows);
+        }
+        Ok((logits, recording))
+    }
+}
+
+impl CpuRecording {
+    fn run(
+        &mut self,
+        engine: &CpuEngine,
+        network: &Network,
+        weights: &Weights,
+        images: ImagesView<'_>,
+    ) -> Result<(), EngineError> {
+        let measured = measured(&self.program, self.statistics);
+        let last_reader = self.program.last_reader();
+        let kept = kept(&self.program);
+        for (position, segment) in segments(&self.program, &measured).into_iter().enumerate() {
+            for index in segment.clone() {
+                self.normalise_with(network, index)?;
+            }
+            let program = &self.program;
+            let context = Context {
+                isa: engine.isa,
+                network,
+                program,
+                weights,
+                buffers: &self.shared.buffers,
+                domains: &self.domains,
+                batch: &self.batch,
+            };
+            let chunk_images = self.chunk_images;
+            self.chunks.par_iter_mut().for_each(|chunk| {
+                let mut scratch = engine.shared.scratch();
+                if position == 0 {
+                    load(&context, chunk, chunk_images, images.pixels);
+                    if measured[program.input] {
+                        chunk.measure(&context, program.input);
+                    }
+                }
+                for index in segment.clone() {
+                    let step = &program.steps[index];
+                    chunk.forward(&context, index, chunk_images, &mut scratch);
+                    if measured[step.output] {
+                        chunk.measure(&context, step.output);
+                    }
+                    for read in [Some(step.input), step.add].into_iter().flatten() {
+                        if last_reader[read] == Some(index) && !kept[read] {
+                            context.buffers.give(std::mem::take(&mut chunk.values[read]));
+                        }
+                    }
+                }
+                engine.shared.return_scratch(scratch);
+            });
+        }
+        for chunk in &mut self.chunks {
+            chunk.moments = Vec::new();
+        }
+        self.moments = self.layer_moments();
+        Ok(())
+    }
+
+    /// Finds the statistics of a batch norm; its input has been measured if they are the images'.
+    fn normalise_with(&mut self, network: &Network, index: usize) -> Result<(), EngineError> {
+        let step = &self.program.steps[index];
+        let Operation::Batch(layer) = &step.operation else { return Ok(()) };
+        let layout = self.program.values[step.input];
+        self.batch[index] = Some(match self.statistics {
+            Statistics::Running => {
+                normalisation::running_state(network, layer, layout.stride, &self.domains)
+            }
+            Statistics::Batch => {
+                let moments = self.merge(layer, step.input);
+                for (domain, found) in moments.iter().enumerate() {
+                    if let Some(count) = found.as_ref().map(|found| found.count)
+                        && count < 2
+                    {
+                        let node = network.graph.nodes[step.node.0].name.clone();
+                        return Err(EngineError::TooFewValues { node, domain, count });
+                    }
+                }
+                normalisation::batch_state(network, layer, layout.stride, &self.domains, moments)
+            }
+        });
+        Ok(())
+    }
+
+    /// The moments of every statistics branch, image by image.
+    fn merge(&self, layer: &BatchParameters, value: usize) -> Vec<Option<MergedMoments>> {
+        let layout = self.program.values[value];
+        let channels = layer.norm.channels;
+        let mut merged: Vec<Option<MergedMoments>> = vec![None; layer.statistics.len()];
+        for chunk in &self.chunks {
+            let images = chunk.moments[value].chunks_exact(2 * layout.stride);
+            for (offset, image) in images.enumerate() {
+                let branch = layer.norm.statistics_branch(self.domains[chunk.first + offset]);
+                let (mean, squares) = image.split_at(layout.stride);
+                merged[branch].get_or_insert_with(|| MergedMoments::new(channels)).merge(
+                    layout.pixels(),
+                    &mean[..channels],
+                    &squares[..channels],
+                );
+            }
+        }
+        merged
+    }
+
+    fn layer_moments(&self) -> Moments {
+        let mut layers = Vec::new();
+        for (step, state) in self.program.steps.iter().zip(&self.batch) {
+            let branches = state.iter().flat_map(|state| state.moments.iter().enumerate());
+            for (branch, moments) in branches {
+                layers.extend(moments.as_ref().map(|moments| LayerMoments {
+                    node: step.node,
+                    branch,
+                    count: moments.count,
+                    mean: moments.mean.clone(),
+                    centred_squares: moments.squares.clone(),
+                }));
+            }
+        }
+        // A fused step stands where its last node stands; the promise is graph order.
+        layers.sort_by_key(|layer| (layer.node, layer.branch));
+        Moments { layers }
+    }
+}
+
+/// Reads a chunk's images.
+pub(crate) fn load(context: &Context<'_>, chunk: &mut Chunk, chunk_images: usize, pixels: &[f32]) {
+    let program = context.program;
+    let mut buffer = context.buffers.take(chunk_images * program.values[program.input].len());
+    let image = program.input_shape.len();
+    let own = &pixels[chunk.first * image..(chunk.first + chunk.count) * image];
+    border::load_images(program, own, &mut buffer);
+    chunk.values[program.input] = buffer;
+}
+
+/// Images in a chunk: enough that small maps fill the kernels, few enough that a value stays in a core's cache.
+pub(crate) fn chunk_images(program: &Program) -> usize {
+    const CACHED_NUMBERS: usize = 1 << 19;
+    let largest = program.values.iter().map(|value| value.len()).max().unwrap_or(1);
+    (CACHED_NUMBERS / largest).clamp(1, 8)
+}
+
+/// Which values a batch norm takes its statistics of.
+fn measured(program: &Program, statistics: Statistics) -> Vec<bool> {
+    let mut measured = vec![false; program.values.len()];
+    for step in &program.steps {
+        if matches!(step.operation, Operation::Batch(_)) {
+            measured[step.input] = statistics == Statistics::Batch;
+        }
+    }
+    measured
+}
+
+/// Runs of steps between which all chunks must meet: before a batch norm whose input the same run would measure.
+fn segments(program: &Program, measured: &[bool]) -> Vec<Range<usize>> {
+    let mut segments = Vec::new();
+    let mut start = 0;
+    let mut met = vec![false; program.values.len()];
+    let mut fresh = vec![program.input];
+    for (index, step) in program.steps.iter().enumerate() {
+        let needs = matches!(step.operation, Operation::Batch(_)) && measured[step.input];
+        if needs && !met[step.input] {
+            segments.push(start..index);
+            start = index;
+            fresh.drain(..).for_each(|value| met[value] = true);
+        }
+        fresh.push(step.output);
+    }
+    segments.push(start..program.steps.len());
+    segments
+}
+
+/// Which values the backward reads.
+fn kept(program: &Program) -> Vec<bool> {
+    let mut kept = vec![false; program.values.len()];
+    for step in &program.steps {
+        let smooth = step.activation.is_some_and(|activation| activation != Activation::Relu);
+        let reads_input = matches!(
+            step.operation,
+            Operation::Convolution { .. }
+                | Operation::Batch(_)
+                | Operation::Group { .. }
+                | Operation::Gain { .. }
+                | Operation::Linear { .. }
+        );
+        kept[step.input] |= reads_input || smooth;
+        if let Some(add) = step.add {
+            kept[add] |= smooth;
+        }
+        kept[step.output] |= step.activation == Some(Activation::Relu);
+    }
+    kept[program.output] = true;
+    kept
+}
