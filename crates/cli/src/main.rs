@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod data;
 mod failure;
 mod import;
 mod models;
@@ -27,6 +28,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Data(data::DataArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
 fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
     match command {
+        Command::Data(arguments) => data::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use network::Shape;
+use sha2::{Digest, Sha256};
 
 use super::error::DataError;
 use super::folder;
+use super::sample::hex;
 use crate::image::{Batch, Images};
 
 /// Which part of a source a data set is.
@@ -150,6 +152,23 @@ impl Dataset {
         Ok(Batch { images, labels, indices: indices.to_vec() })
     }
 
+    /// SHA-256 of shape, labels and pixels, in lowercase hexadecimal digits: equal for equal images, whatever the files.
+    ///
+    /// A lossy copy of a set therefore never passes for the set (T28). Errors: as [`Dataset::read`].
+    pub fn fingerprint(&self) -> Result<String, DataError> {
+        let mut hash = Sha256::new();
+        for size in [self.len(), self.shape.channels, self.shape.height, self.shape.width] {
+            hash.update((size as u64).to_le_bytes());
+        }
+        let mut bytes = vec![0; self.shape.len()];
+        for (index, label) in self.labels.iter().enumerate() {
+            self.read(index as u64, &mut bytes)?;
+            hash.update(label.to_le_bytes());
+            hash.update(&bytes);
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
     fn position(&self, index: u64) -> Result<usize, DataError> {
         usize::try_from(index).ok().filter(|&position| position < self.len()).ok_or_else(|| {
             DataError::NoSuchImage { name: self.name.clone(), index, images: self.len() }
@@ -198,5 +217,19 @@ mod tests {
         let expected = [160.0, 180.0, 200.0, 220.0, 0.0, 20.0, 40.0, 60.0].map(|v: f32| v / 255.0);
         assert_eq!(batch.images.pixels, expected);
         assert!(matches!(set.batch(&[3]), Err(DataError::NoSuchImage { index: 3, .. })));
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_any_pixel_label_or_shape() {
+        let make = |shape: Shape, labels: [u32; 2], bytes: [u8; 8]| {
+            let pixels = Pixels::Memory(bytes.to_vec());
+            let set = Dataset::new("d", Part::Whole, shape, names(3), labels.to_vec(), pixels);
+            set.unwrap().fingerprint().unwrap()
+        };
+        let first = make(Shape::new(1, 2, 2), [0, 1], [0; 8]);
+        assert_eq!(first, make(Shape::new(1, 2, 2), [0, 1], [0; 8]));
+        assert_ne!(first, make(Shape::new(1, 2, 2), [0, 2], [0; 8]));
+        assert_ne!(first, make(Shape::new(1, 1, 4), [0, 1], [0; 8]));
+        assert_ne!(first, make(Shape::new(1, 2, 2), [0, 1], [0, 0, 0, 0, 0, 0, 0, 1]));
     }
 }

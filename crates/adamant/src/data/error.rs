@@ -189,6 +189,33 @@ pub enum DataError {
         /// How to get it.
         hint: String,
     },
+    /// A name under which nothing is published.
+    #[error("no published data set is called {found:?}, expected one of: {}", valid.join(", "))]
+    NotPublished {
+        /// What was written.
+        found: String,
+        /// What can be fetched.
+        valid: Vec<String>,
+    },
+    /// A file that none of its addresses gave.
+    #[error(
+        "{name}: cannot be fetched\n  {}\n  hint: get it another way and give its folder: --from DIR",
+        attempts.join("\n  ")
+    )]
+    Unreachable {
+        /// The file.
+        name: String,
+        /// Each address and what it answered.
+        attempts: Vec<String>,
+    },
+    /// An archive that is damaged or not the expected one.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Bytes that are not the published ones.
     #[error("{origin}: SHA-256 is {found}, expected {expected}")]
     WrongChecksum {

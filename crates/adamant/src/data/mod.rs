@@ -3,16 +3,19 @@
 //! Begin with [`Source`] (what a user names), then [`Dataset`] (what it loads) and [`Loader`] (batches by epoch and step).
 //! Pixels are stored as bytes and become `[0, 1]` in a [`Batch`](crate::image::Batch); scaling is inside the network (T18).
 
+mod archive;
 pub mod augment;
 pub mod cifar;
 mod dataset;
 mod error;
+pub mod fetch;
 pub mod folder;
 mod hold_out;
 pub mod idx;
 mod loader;
 pub mod picture;
 mod prefetch;
+pub mod published;
 mod sample;
 mod source;
 

@@ -90,6 +90,24 @@ impl Source {
         }
     }
 
+    /// The folder of a named set of which both parts are here; `None` for the sample and for sources that are paths.
+    ///
+    /// Errors: `Absent` with the places looked at.
+    pub fn locate(&self, search: &SearchPath) -> Result<Option<PathBuf>, DataError> {
+        let name = self.to_string();
+        let parts = [Part::Train, Part::Test];
+        let has_idx = |folder: &Path| parts.iter().all(|&part| idx::is_present(folder, part));
+        let has_cifar = |kind: Kind| {
+            move |folder: &Path| parts.iter().all(|&part| cifar::is_present(folder, kind, part))
+        };
+        match self {
+            Self::FashionMnist | Self::Mnist => find(&name, search, has_idx).map(Some),
+            Self::Cifar10 => find(&name, search, has_cifar(Kind::Cifar10)).map(Some),
+            Self::Cifar100 => find(&name, search, has_cifar(Kind::Cifar100)).map(Some),
+            Self::FashionSample | Self::Idx(_) | Self::Bin(_) | Self::Folder(_) => Ok(None),
+        }
+    }
+
     /// Loads one part; a source that knows no parts gives all it has, as [`Part::Whole`].
     ///
     /// Errors: `Absent` with the places looked at; what the format says about its files.
