@@ -1,5 +1,7 @@
 //! Pointwise nonlinearities and their derivatives.
 
+use crate::exponential::{exp, exp_m1, ln_1p};
+
 /// A pointwise nonlinearity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
@@ -28,8 +30,8 @@ per_isa! {
             Function::Relu => map(input, output, |x| if x < 0.0 { 0.0 } else { x }),
             Function::Silu => map(input, output, |x| x * sigmoid(x)),
             Function::SmoothRelu { beta } => map(input, output, |x| softplus(beta * x) / beta),
-            Function::Gelu => map(input, output, |x| (f64::from(x) * normal_distribution(f64::from(x))) as f32),
-            Function::Elu => map(input, output, |x| if x > 0.0 { x } else { x.exp_m1() }),
+            Function::Gelu => map(input, output, |x| x * normal_distribution(x)),
+            Function::Elu => map(input, output, |x| if x > 0.0 { x } else { exp_m1(x) }),
         }
         if channels < stride {
             for pixel in output.chunks_exact_mut(stride) {
@@ -57,12 +59,11 @@ per_isa! {
                 zip(input, output_gradient, input_gradient, |x, dy| dy * sigmoid(beta * x));
             }
             Function::Gelu => zip(input, output_gradient, input_gradient, |x, dy| {
-                let x = f64::from(x);
-                let density = (-0.5 * x * x).exp() * 0.398_942_280_401_432_7;
-                dy * (normal_distribution(x) + x * density) as f32
+                let density = exp(-0.5 * x * x) * 0.398_942_3;
+                dy * (normal_distribution(x) + x * density)
             }),
             Function::Elu => {
-                zip(input, output_gradient, input_gradient, |x, dy| if x > 0.0 { dy } else { dy * x.exp() });
+                zip(input, output_gradient, input_gradient, |x, dy| if x > 0.0 { dy } else { dy * exp(x) });
             }
         }
     }
@@ -75,8 +76,11 @@ per_isa! {
     pub fn apply_mask(mask: &[u16], gradient: &mut [f32]) {
         assert_eq!(mask.len() * crate::LANES, gradient.len(), "mask and gradient");
         for (&bits, lanes) in mask.iter().zip(gradient.chunks_exact_mut(crate::LANES)) {
+            let bits = u32::from(bits);
             for (lane, value) in lanes.iter_mut().enumerate() {
-                *value = if bits >> lane & 1 == 1 { *value } else { 0.0 };
+                // Without a branch and without a variable shift, so that it vectorises everywhere.
+                let keep = u32::from(bits & (1 << lane) == 0).wrapping_sub(1);
+                *value = f32::from_bits(value.to_bits() & keep);
             }
         }
     }
@@ -108,36 +112,38 @@ fn zip(input: &[f32], dy: &[f32], dx: &mut [f32], function: impl Fn(f32, f32) ->
 
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 /// `ln(1 + exp(x))` that neither overflows nor loses small values.
 #[inline(always)]
 fn softplus(x: f32) -> f32 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+    let positive = if x < 0.0 { 0.0 } else { x }; // unlike `max`, keeps NaN
+    positive + ln_1p(exp(-x.abs()))
 }
 
-/// The normal distribution function, relative error below 1.3e-7 everywhere: finer than f32 itself in the tail.
+/// The normal distribution function, within 3e-7: the polynomial's own error is 1.2e-7 of the tail.
 ///
 /// Source: Press et al., Numerical Recipes, 2nd edition, `erfcc`.
 #[inline(always)]
-fn normal_distribution(x: f64) -> f64 {
-    let z = x.abs() * std::f64::consts::FRAC_1_SQRT_2;
+fn normal_distribution(x: f32) -> f32 {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.5 * z);
-    const COEFFICIENTS: [f64; 10] = [
-        0.17087277,
-        -0.82215223,
-        1.48851587,
-        -1.13520398,
-        0.27886807,
-        -0.18628806,
-        0.09678418,
-        0.37409196,
-        1.00002368,
-        -1.26551223,
-    ];
-    let polynomial = COEFFICIENTS.into_iter().fold(0.0, |sum, c| sum * t + c);
-    let tail = 0.5 * t * (polynomial - z * z).exp();
+    let polynomial = [
+        0.170_872_77,
+        -0.822_152_2,
+        1.488_515_9,
+        -1.135_204,
+        0.278_868_07,
+        -0.186_288_06,
+        0.096_784_18,
+        0.374_091_96,
+        1.000_023_7,
+        -1.265_512_2,
+    ]
+    .into_iter()
+    .fold(0.0, |sum, c| sum * t + c);
+    let tail = 0.5 * t * exp(polynomial - z * z);
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
@@ -173,7 +179,7 @@ mod tests {
         for (function, expected) in ALL.into_iter().zip(expected) {
             for (x, expected) in [-1.5, -0.1, 0.7].into_iter().zip(expected) {
                 let y = f64::from(value(function, x as f32));
-                assert!((y - expected).abs() <= 2e-7, "{function:?}({x}) = {y}, not {expected}");
+                assert!((y - expected).abs() <= 3e-7, "{function:?}({x}) = {y}, not {expected}");
             }
         }
     }

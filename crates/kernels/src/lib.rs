@@ -9,6 +9,7 @@ mod dispatch;
 
 pub mod activation;
 pub mod convolution;
+mod exponential;
 mod isa;
 pub mod layout;
 pub mod linear;

@@ -54,39 +54,42 @@ per_isa! {
         assert_eq!(shift.len(), stride, "shift");
         assert_eq!(input.len(), output.len(), "norm input and output");
         assert_eq!(input.len() % stride, 0, "norm input and stride");
-        match add {
-            None => {
-                for (x, y) in input.chunks_exact(stride).zip(output.chunks_exact_mut(stride)) {
-                    for (((y, &x), &factor), &shift) in y.iter_mut().zip(x).zip(factor).zip(shift) {
-                        *y = x * factor + shift;
-                    }
+        assert!(add.is_none_or(|add| add.len() == input.len()), "norm input and addend");
+        assert!(mask.as_ref().is_none_or(|mask| mask.len() * LANES == output.len()), "norm mask");
+        let words = stride / LANES;
+        let mut mask = mask;
+        for (pixel, (x, y)) in input.chunks_exact(stride).zip(output.chunks_exact_mut(stride)).enumerate() {
+            for (((y, &x), &factor), &shift) in y.iter_mut().zip(x).zip(factor).zip(shift) {
+                *y = x * factor + shift;
+            }
+            if let Some(add) = add {
+                for (y, &add) in y.iter_mut().zip(&add[pixel * stride..][..stride]) {
+                    *y += add;
                 }
             }
-            Some(add) => {
-                assert_eq!(add.len(), input.len(), "norm input and addend");
-                let rows = input.chunks_exact(stride).zip(output.chunks_exact_mut(stride)).zip(add.chunks_exact(stride));
-                for ((x, y), add) in rows {
-                    for ((((y, &x), &factor), &shift), &add) in y.iter_mut().zip(x).zip(factor).zip(shift).zip(add) {
-                        *y = x * factor + shift + add;
-                    }
+            if relu == Relu::Yes {
+                for y in y.iter_mut() {
+                    *y = if *y < 0.0 { 0.0 } else { *y };
                 }
             }
-        }
-        if relu == Relu::Yes {
-            for y in output.iter_mut() {
-                *y = if *y < 0.0 { 0.0 } else { *y };
-            }
-        }
-        if let Some(mask) = mask {
-            assert_eq!(mask.len() * LANES, output.len(), "norm mask and output");
-            for (bits, lanes) in mask.iter_mut().zip(output.chunks_exact(LANES)) {
-                *bits = 0;
-                for (lane, &y) in lanes.iter().enumerate() {
-                    *bits |= u16::from(y > 0.0) << lane;
+            if let Some(mask) = &mut mask {
+                let lanes = y.as_chunks::<LANES>().0;
+                for (bits, lanes) in mask[pixel * words..][..words].iter_mut().zip(lanes) {
+                    *bits = positive(lanes);
                 }
             }
         }
     }
+}
+
+/// Bit `l` says whether value `l` is above zero.
+#[inline(always)]
+fn positive(lanes: &[f32; LANES]) -> u16 {
+    let mut bits = 0;
+    for (lane, &y) in lanes.iter().enumerate() {
+        bits |= u16::from(y > 0.0) << lane;
+    }
+    bits
 }
 
 per_isa! {
