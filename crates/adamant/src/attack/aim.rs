@@ -1,6 +1,6 @@
 //! What an attack wants of each image: another class than the true one, or one chosen class.
 
-use super::loss::{add_cross_entropy_gradient, cross_entropy};
+use super::loss::AttackLoss;
 use super::{AttackError, AttackStream, Victim};
 use crate::image::Batch;
 use crate::stream::{Key, Purpose};
@@ -21,11 +21,12 @@ pub fn prediction(row: &[f32]) -> u32 {
 
 /// The goal of an attack, made concrete for the images of a batch.
 ///
-/// Untargeted, it raises the cross-entropy of the label; targeted, it lowers that of the target. Label smoothing
+/// Untargeted, it raises the loss of the label; targeted, it lowers that of the target. Label smoothing
 /// never enters here: it belongs to the training loss only (paper, section 3 of the recipe).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aims {
     side: Side,
+    loss: AttackLoss,
     classes: Vec<u32>,
 }
 
@@ -42,7 +43,7 @@ enum Side {
 pub struct Score {
     /// Untargeted: the prediction is wrong; targeted: it is the target.
     pub reached: bool,
-    /// What the attack raises: the label's cross-entropy, or minus the target's.
+    /// What the attack raises: the label's loss, or minus the target's.
     pub gain: f64,
 }
 
@@ -52,6 +53,7 @@ impl Aims {
     /// Errors: `TooFewClasses` for a targeted goal with a single class; the victim's.
     pub fn resolve(
         goal: Goal,
+        loss: AttackLoss,
         victim: &mut dyn Victim,
         batch: &Batch,
         stream: &AttackStream,
@@ -59,7 +61,7 @@ impl Aims {
         let classes = victim.classes();
         let rule = match goal {
             Goal::Untargeted => {
-                return Ok(Self { side: Side::Away, classes: batch.labels.clone() });
+                return Ok(Self { side: Side::Away, loss, classes: batch.labels.clone() });
             }
             Goal::Targeted(_) if classes < 2 => return Err(AttackError::TooFewClasses { classes }),
             Goal::Targeted(rule) => rule,
@@ -89,13 +91,13 @@ impl Aims {
             }
             TargetRule::Next => batch.labels.iter().map(|&label| (label + 1) % count).collect(),
         };
-        Ok(Self { side: Side::Towards, classes: targets })
+        Ok(Self { side: Side::Towards, loss, classes: targets })
     }
 
     /// The same aims for the images at `positions` only.
     pub fn select(&self, positions: &[usize]) -> Self {
         let classes = positions.iter().map(|&position| self.classes[position]).collect();
-        Self { side: self.side, classes }
+        Self { side: self.side, loss: self.loss, classes }
     }
 
     /// The gradient by one image's logits of what the attack raises, in place of what `gradient` held.
@@ -107,7 +109,7 @@ impl Aims {
             Side::Towards => -1.0,
         };
         let mut exact = vec![0.0; row.len()];
-        add_cross_entropy_gradient(row, self.classes[position], factor, &mut exact);
+        self.loss.add_gradient(row, self.classes[position], factor, &mut exact);
         gradient.iter_mut().zip(exact).for_each(|(g, e)| *g = e as f32);
     }
 
@@ -116,7 +118,7 @@ impl Aims {
     /// Shapes: `row` is `[classes]`.
     pub fn score(&self, position: usize, row: &[f32]) -> Score {
         let class = self.classes[position];
-        let loss = cross_entropy(row, class);
+        let loss = self.loss.value(row, class);
         let is_predicted = prediction(row) == class;
         match self.side {
             Side::Away => Score { reached: !is_predicted, gain: loss },

@@ -3,6 +3,65 @@
 //! Computed in double precision whatever the logits are: for a confident network `softmax(z)[y] - 1` cancels in single
 //! precision, and the sign of the input gradient would be rounding noise.
 
+/// What an attack raises for a class it wants to leave, or lowers for one it wants to reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttackLoss {
+    /// [`cross_entropy`]: smooth, and follows the likeliest other class.
+    #[default]
+    CrossEntropy,
+    /// [`margin`]: follows the strongest other class only, and keeps its gradient however confident the network is.
+    ///
+    /// Source: Carlini & Wagner 2017, the difference of logits inside their objective.
+    Margin,
+}
+
+impl AttackLoss {
+    /// The loss of one class.
+    ///
+    /// Shapes: `row` is `[classes]`.
+    pub fn value<T: Copy + Into<f64>>(self, row: &[T], class: u32) -> f64 {
+        match self {
+            Self::CrossEntropy => cross_entropy(row, class),
+            Self::Margin => margin(row, class),
+        }
+    }
+
+    /// Adds `factor` times the gradient of [`AttackLoss::value`] by the logits.
+    ///
+    /// Shapes: `row` and `gradient` are `[classes]`.
+    pub fn add_gradient<T: Copy + Into<f64>>(
+        self,
+        row: &[T],
+        class: u32,
+        factor: f64,
+        gradient: &mut [f64],
+    ) {
+        match self {
+            Self::CrossEntropy => add_cross_entropy_gradient(row, class, factor, gradient),
+            Self::Margin => {
+                if let Some(rival) = rival(row, class) {
+                    gradient[rival] += factor;
+                    gradient[class as usize] -= factor;
+                }
+            }
+        }
+    }
+}
+
+/// How far the strongest other class is above this one: `max(row[k], k != class) - row[class]`.
+///
+/// Shapes: `row` is `[classes]`.
+pub fn margin<T: Copy + Into<f64>>(row: &[T], class: u32) -> f64 {
+    let own = row[class as usize].into();
+    // With a single class there is none to lose to.
+    rival(row, class).map_or(f64::NEG_INFINITY, |rival| row[rival].into() - own)
+}
+
+fn rival<T: Copy + Into<f64>>(row: &[T], class: u32) -> Option<usize> {
+    let others = (0..row.len()).filter(|&other| other != class as usize);
+    others.reduce(|best, other| if row[other].into() > row[best].into() { other } else { best })
+}
+
 /// `ln(sum(exp(row)))`, shifted by the largest logit so that no exponential overflows.
 ///
 /// Shapes: `row` is `[classes]`.
@@ -45,19 +104,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn g28_the_gradient_of_cross_entropy_is_its_central_difference() {
+    fn g28_the_gradients_are_central_differences() {
         let row = [1.5, -0.25, 3.0, 0.125, -2.0];
-        for class in 0..5 {
+        for (loss, class) in [AttackLoss::CrossEntropy, AttackLoss::Margin]
+            .into_iter()
+            .flat_map(|loss| (0..5).map(move |class| (loss, class)))
+        {
             let mut gradient = [0.0; 5];
-            add_cross_entropy_gradient(&row, class, 2.0, &mut gradient);
+            loss.add_gradient(&row, class, 2.0, &mut gradient);
             for position in 0..5 {
                 let shifted = |h: f64| {
                     let mut moved = row;
                     moved[position] += h;
-                    2.0 * cross_entropy(&moved, class)
+                    2.0 * loss.value(&moved, class)
                 };
                 let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
-                assert!((gradient[position] - difference).abs() < 1e-9);
+                assert!((gradient[position] - difference).abs() < 1e-9, "{loss:?} {class}");
             }
         }
     }

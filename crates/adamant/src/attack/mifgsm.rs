@@ -1,4 +1,5 @@
 use super::check::check_batch;
+use super::loss::AttackLoss;
 use super::pgd::{ascent, checked_step, goal_prefix};
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Victim};
 use crate::image::{Batch, Images};
@@ -60,7 +61,7 @@ impl Attack for MiFgsm {
     ) -> Result<Perturbed, AttackError> {
         check_batch(victim, batch)?;
         let MiFgsmSettings { threat, goal, steps, decay, .. } = &self.settings;
-        let aims = Aims::resolve(*goal, victim, batch, stream)?;
+        let aims = Aims::resolve(*goal, AttackLoss::CrossEntropy, victim, batch, stream)?;
         let (norm, epsilon) = (threat.norm(), threat.epsilon().value());
         let mut images = batch.images.clone();
         let mut direction = Images::zeros(images.count, images.shape);

@@ -1,15 +1,17 @@
 //! Attacks by the names that users know.
 
+use super::loss::AttackLoss;
 use super::{Attack, AttackError, MiFgsm, MiFgsmSettings, NoAttack, Noise, Pgd, PgdSettings};
 use crate::threat::{Goal, Range, Start, StepSize, TargetRule, ThreatModel};
 
 /// The names that [`parse`] knows; capitals stand for numbers.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "clean",
     "fgsm",
     "bim-STEPS",
     "pgd-STEPS",
     "pgd-STEPS-RESTARTS",
+    "margin-PGD",
     "mifgsm-STEPS",
     "noise",
     "noise-DRAWS",
@@ -50,6 +52,10 @@ pub fn parse(name: &str, defaults: &AttackDefaults) -> Result<Box<dyn Attack>, A
     if LATER.contains(&base) {
         return Err(AttackError::NotAvailable { name: name.to_owned() });
     }
+    let (loss, base) = match base.strip_prefix("margin-") {
+        Some(base) => (AttackLoss::Margin, base),
+        None => (AttackLoss::CrossEntropy, base),
+    };
     let (kind, numbers) = match base.split_once('-') {
         Some((kind, numbers)) => (kind, numbers.split('-').collect()),
         None => (base, Vec::new()),
@@ -61,6 +67,13 @@ pub fn parse(name: &str, defaults: &AttackDefaults) -> Result<Box<dyn Attack>, A
     let threat = defaults.threat.clone();
     let step_size = defaults.step_size.clone().unwrap_or(StepSize::TimesEpsilonOverSteps(2.5));
     Ok(match (kind, numbers.as_slice()) {
+        ("pgd", &[steps]) if loss == AttackLoss::Margin => {
+            Box::new(pgd(threat, goal, steps, step_size, 1)?.on_margin())
+        }
+        ("pgd", &[steps, restarts]) if loss == AttackLoss::Margin => {
+            Box::new(pgd(threat, goal, steps, step_size, restarts)?.on_margin())
+        }
+        _ if loss == AttackLoss::Margin => return Err(unknown()),
         ("clean", []) if goal == Goal::Untargeted => Box::new(NoAttack),
         ("fgsm", []) => Box::new(Pgd::fgsm(threat, goal)?),
         ("bim", &[steps]) => Box::new(Pgd::bim(threat, goal, steps as usize, step_size)?),
@@ -117,6 +130,8 @@ mod tests {
             "targeted-pgd-50-10",
             "targeted-mifgsm-5",
             "targeted-noise",
+            "margin-pgd-20",
+            "targeted-margin-pgd-50-10",
         ] {
             let attack = parse(name, &defaults()).expect(name);
             assert_eq!(attack.name(), name);
@@ -126,10 +141,20 @@ mod tests {
     #[test]
     fn g5_a_name_that_is_unknown_or_of_a_later_version_lists_those_that_are_there() {
         let message = |name: &str| parse(name, &defaults()).err().expect(name).to_string();
-        let names = "clean, fgsm, bim-STEPS, pgd-STEPS, pgd-STEPS-RESTARTS, mifgsm-STEPS, noise, \
-                     noise-DRAWS, targeted-NAME";
-        for name in ["pdg-20", "pgd", "pgd-", "pgd-x", "pgd-1-2-3", "targeted-clean", "fgsm-2", ""]
-        {
+        let names = "clean, fgsm, bim-STEPS, pgd-STEPS, pgd-STEPS-RESTARTS, margin-PGD, mifgsm-STEPS, \
+                     noise, noise-DRAWS, targeted-NAME";
+        for name in [
+            "margin-fgsm",
+            "pdg-20",
+            "margin-fgsm",
+            "pgd",
+            "pgd-",
+            "pgd-x",
+            "pgd-1-2-3",
+            "targeted-clean",
+            "fgsm-2",
+            "",
+        ] {
             let expected = format!("attack is {name:?}, expected one of {names}");
             assert_eq!(message(name), expected);
         }

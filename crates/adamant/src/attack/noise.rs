@@ -1,4 +1,5 @@
 use super::check::check_batch;
+use super::loss::AttackLoss;
 use super::pgd::goal_prefix;
 use super::start::starting_points;
 use super::worst::worst_per_image;
@@ -47,7 +48,7 @@ impl Attack for Noise {
         stream: &AttackStream,
     ) -> Result<Perturbed, AttackError> {
         check_batch(victim, batch)?;
-        let aims = Aims::resolve(self.goal, victim, batch, stream)?;
+        let aims = Aims::resolve(self.goal, AttackLoss::CrossEntropy, victim, batch, stream)?;
         worst_per_image(
             &self.name(),
             0,

@@ -1,6 +1,7 @@
 //! Projected gradient descent; FGSM and BIM are settings of it.
 
 use super::check::check_batch;
+use super::loss::AttackLoss;
 use super::start::starting_points;
 use super::worst::worst_per_image;
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Victim};
@@ -37,6 +38,7 @@ pub struct PgdSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pgd {
     settings: PgdSettings,
+    loss: AttackLoss,
     name: String,
     step: f64,
 }
@@ -76,6 +78,15 @@ impl Pgd {
         Self::named(format!("bim-{steps}"), from_the_image(threat, goal, steps, step_size))
     }
 
+    /// The same search on the margin instead of the cross-entropy, named `margin-...`.
+    pub fn on_margin(mut self) -> Self {
+        let prefix = goal_prefix(self.settings.goal);
+        let base = self.name.strip_prefix(&prefix).expect("a name begins with its goal");
+        self.name = format!("{prefix}margin-{base}");
+        self.loss = AttackLoss::Margin;
+        self
+    }
+
     /// What was asked for.
     pub fn settings(&self) -> &PgdSettings {
         &self.settings
@@ -106,7 +117,7 @@ impl Pgd {
             _ if settings.restarts == 0 => return wrong("restarts", "0".to_owned(), "at least 1"),
             _ => {}
         }
-        Ok(Self { settings, name, step })
+        Ok(Self { settings, loss: AttackLoss::CrossEntropy, name, step })
     }
 
     fn search(
@@ -147,7 +158,7 @@ impl Attack for Pgd {
         stream: &AttackStream,
     ) -> Result<Perturbed, AttackError> {
         check_batch(victim, batch)?;
-        let aims = Aims::resolve(self.settings.goal, victim, batch, stream)?;
+        let aims = Aims::resolve(self.settings.goal, self.loss, victim, batch, stream)?;
         let PgdSettings { steps, restarts, .. } = self.settings;
         worst_per_image(
             &self.name,
