@@ -19,7 +19,7 @@ pub use record::CpuRecording;
 
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
 use buffers::BufferPool;
-use kernels::Isa;
+pub use kernels::Isa;
 use kernels::convolution::Scratch;
 use network::{Domain, Network, Pass};
 use std::sync::{Arc, Mutex};
