@@ -1,7 +1,8 @@
 //! The gradient by the input: the forward kernel over the output gradient, with flipped and transposed weights.
 
 use super::kernel::{Job, run};
-use super::pack::{Direction, phases};
+use super::narrow;
+use super::pack::{Direction, is_narrow, phases};
 use super::table::{Bordered, Pixel};
 use super::{Add, ConvolutionShape, Packed, Relu, Scratch};
 use crate::{Isa, LANES};
@@ -60,8 +61,13 @@ pub fn backward_data(
         let source = layout.lay_out(maps, bordered);
         let mut packed = &weights.values[..];
         for phase in phases(shape) {
-            layout.runs(phase.rows.count, phase.columns.count, shape.out_channels, runs);
-            let length = phase.rows.count * phase.columns.count * shape.out_channels * stride;
+            let (channels, results) = if is_narrow(shape) {
+                (shape.out_stride(), shape.in_channels)
+            } else {
+                (shape.out_channels, stride)
+            };
+            layout.runs(phase.rows.count, phase.columns.count, channels, runs);
+            let length = phase.rows.count * phase.columns.count * channels * results;
             let (own, rest) = packed.split_at(length);
             packed = rest;
             pixels.clear();
@@ -71,34 +77,39 @@ pub fn backward_data(
                     for column in (phase.columns.first..shape.width).step_by(shape.stride) {
                         let x = phase.columns.first_output(shape.padding, column)
                             + layout.left as isize;
-                        // Without taps nothing is read, and the position may lie outside.
-                        let inside = if runs.is_empty() { 0 } else { 1 };
                         pixels.push(Pixel {
-                            input: inside
-                                * (image * layout.image()
-                                    + y.max(0) as usize * layout.row()
-                                    + x.max(0) as usize * layout.stride),
+                            input: match phase.rows.count * phase.columns.count {
+                                // Without taps nothing is read, and the position may lie outside.
+                                0 => 0,
+                                _ => {
+                                    image * layout.image()
+                                        + y as usize * layout.row()
+                                        + x as usize * layout.stride
+                                }
+                            },
                             output: (image * shape.height + row) * shape.width + column,
                         });
                     }
                 }
             }
-            run(
-                isa,
-                Job {
-                    source,
-                    runs,
-                    pixels,
-                    weights: own,
-                    output: &mut input_gradient[values.clone()],
-                    stride,
-                    bias: None,
-                    add: epilogue.add.part(values.clone()),
-                    relu: Relu::No,
-                    write_mask: None,
-                    keep_mask: epilogue.mask.map(|m| &m[values.start / LANES..values.end / LANES]),
-                },
-            );
+            let job = Job {
+                source,
+                runs,
+                pixels,
+                weights: own,
+                output: &mut input_gradient[values.clone()],
+                stride,
+                bias: None,
+                add: epilogue.add.part(values.clone()),
+                relu: Relu::No,
+                write_mask: None,
+                keep_mask: epilogue.mask.map(|m| &m[values.start / LANES..values.end / LANES]),
+            };
+            if is_narrow(shape) {
+                narrow::run(isa, job, shape.in_channels);
+            } else {
+                run(isa, job);
+            }
         }
     }
 }

@@ -30,16 +30,19 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Inputs of one pixel.
+    pub fn depth(&self) -> usize {
+        self.runs.iter().map(|run| run.length).sum()
+    }
+
     /// Weights of one panel.
     fn panel_len(&self) -> usize {
-        self.runs.iter().map(|run| run.length).sum::<usize>() * LANES
+        self.depth() * LANES
     }
 
     /// Asserts that no pixel reads or writes outside; everything unsafe below rests on it.
-    fn check(&self) {
-        let panels = self.stride / LANES;
+    pub fn check_arrays(&self) {
         assert_eq!(self.stride % LANES, 0, "channel stride of a convolution result");
-        assert_eq!(self.weights.len(), panels * self.panel_len(), "weights of a convolution pass");
         let reach = self.runs.iter().map(|run| run.offset + run.length).max().unwrap_or(0);
         let input = self.pixels.iter().map(|pixel| pixel.input).max().unwrap_or(0);
         let output = self.pixels.iter().map(|pixel| pixel.output + 1).max().unwrap_or(0);
@@ -60,7 +63,9 @@ const BLOCK: usize = 8;
 
 /// Runs a job.
 pub(super) fn run(isa: Isa, mut job: Job<'_>) {
-    job.check();
+    job.check_arrays();
+    let panels = job.stride / LANES;
+    assert_eq!(job.weights.len(), panels * job.panel_len(), "weights of a convolution pass");
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
     unsafe {
@@ -104,7 +109,7 @@ unsafe fn avx512(job: &mut Job<'_>) {
 /// that a panel's weights stay in the second-level cache while all pixels pass.
 ///
 /// # Safety
-/// `job` must have passed its check, and the processor must have `V`'s instructions.
+/// `job` must have passed the checks of [`run`], and the processor must have `V`'s instructions.
 #[inline(always)]
 unsafe fn sweep_panels<
     V: Vector,
@@ -233,7 +238,12 @@ unsafe fn steps<V: Vector, const P: usize, const N: usize, const U: usize>(
 /// # Safety
 /// `pixel` and `panel` must exist in the output.
 #[inline(always)]
-unsafe fn finish<V: Vector>(job: &mut Job<'_>, mut value: V, pixel: usize, panel: usize) {
+pub(super) unsafe fn finish<V: Vector>(
+    job: &mut Job<'_>,
+    mut value: V,
+    pixel: usize,
+    panel: usize,
+) {
     let at = pixel * job.stride + panel * LANES;
     // SAFETY: by the caller's promise; all other arrays were checked to have the output's shape.
     unsafe {

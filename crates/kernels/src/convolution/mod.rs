@@ -12,6 +12,7 @@ mod backward_data;
 mod backward_weight;
 mod forward;
 mod kernel;
+mod narrow;
 mod pack;
 mod table;
 mod weight_kernel;

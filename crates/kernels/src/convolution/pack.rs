@@ -1,6 +1,7 @@
 //! Weights in the order in which the micro-kernel reads them.
 
 use super::ConvolutionShape;
+use super::narrow::NARROW;
 use crate::LANES;
 
 /// Weights of one convolution for one direction: panels of 16 result channels, each `[tap][channel][16]`.
@@ -49,27 +50,41 @@ pub fn pack_forward(shape: &ConvolutionShape, weights: &[f32]) -> Packed {
 pub fn pack_backward_data(shape: &ConvolutionShape, weights: &[f32]) -> Packed {
     shape.check();
     assert_eq!(weights.len(), shape.weight_len(), "weights of {shape:?}");
-    let kernel = shape.kernel;
+    let (kernel, channels) = (shape.kernel, shape.in_channels);
+    let weight = |out: usize, channel: usize, row: usize, column: usize| {
+        // Padded channels, of either side, have no weights.
+        if out < shape.out_channels && channel < channels {
+            weights[((out * channels + channel) * kernel + row) * kernel + column]
+        } else {
+            0.0
+        }
+    };
     let mut values = Vec::new();
     for phase in phases(shape) {
-        for panel in 0..shape.input_gradient_stride() / LANES {
+        let mut block = |panel: std::ops::Range<usize>, outs: usize| {
             for row in phase.rows.taps() {
                 for column in phase.columns.taps() {
-                    for out in 0..shape.out_channels {
-                        values.extend((panel * LANES..(panel + 1) * LANES).map(|channel| {
-                            if channel < shape.in_channels {
-                                let plane = (out * shape.in_channels + channel) * kernel * kernel;
-                                weights[plane + row * kernel + column]
-                            } else {
-                                0.0
-                            }
-                        }));
+                    for out in 0..outs {
+                        values
+                            .extend(panel.clone().map(|channel| weight(out, channel, row, column)));
                     }
                 }
             }
+        };
+        if is_narrow(shape) {
+            (0..channels).for_each(|channel| block(channel..channel + 1, shape.out_stride()));
+        } else {
+            (0..shape.input_gradient_stride())
+                .step_by(LANES)
+                .for_each(|first| block(first..first + LANES, shape.out_channels));
         }
     }
     Packed { shape: *shape, direction: Direction::BackwardData, values }
+}
+
+/// Whether the input gradient has so few channels that lanes hold what is read instead.
+pub(super) fn is_narrow(shape: &ConvolutionShape) -> bool {
+    shape.in_channels <= NARROW
 }
 
 /// Input positions of one remainder by the stride: they see the same taps.

@@ -152,70 +152,87 @@ unsafe fn sweep_groups<V: Vector, const C: usize, const N: usize>(
             for run in job.runs {
                 let mut at = run.offset;
                 let end = run.offset + run.length;
-                while at + C <= end {
-                    let source = job.source.as_ptr().add(at);
-                    chains::<V, C, N>(pixels, source, gradient, job.stride, sums, panel_len, start);
-                    at += C;
-                    sums = sums.add(C * LANES);
-                }
                 while at < end {
                     let source = job.source.as_ptr().add(at);
-                    chains::<V, 1, N>(pixels, source, gradient, job.stride, sums, panel_len, start);
-                    at += 1;
-                    sums = sums.add(LANES);
+                    let block = Block {
+                        pixels,
+                        source,
+                        gradient,
+                        stride: job.stride,
+                        sums,
+                        panel_len,
+                        start,
+                    };
+                    // Block sizes change which registers hold a sum, never its bits.
+                    let taken = match end - at {
+                        rest if rest >= C => block.add::<V, C, N>(),
+                        rest if rest >= 8 && C > 8 => block.add::<V, 8, N>(),
+                        rest if rest >= 4 && C > 4 => block.add::<V, 4, N>(),
+                        3 => block.add::<V, 3, N>(),
+                        2 => block.add::<V, 2, N>(),
+                        _ => block.add::<V, 1, N>(),
+                    };
+                    at += taken;
+                    sums = sums.add(taken * LANES);
                 }
             }
         }
     }
 }
 
-/// `sums[c][n] += sum over pixels of input[c] * gradient[n]`, pixels in order.
-///
-/// # Safety
-/// `C` values must be readable at `source` plus every pixel's input, `N` panels at `gradient` plus every pixel's
-/// output, and `C` vectors of `N` panels writable at `sums`.
-#[inline(always)]
-unsafe fn chains<V: Vector, const C: usize, const N: usize>(
-    pixels: &[Pixel],
+/// Neighbouring inputs and the sums they add to.
+struct Block<'a> {
+    pixels: &'a [Pixel],
     source: *const f32,
     gradient: *const f32,
     stride: usize,
     sums: *mut f32,
     panel_len: usize,
     start: Start,
-) {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        let mut local = [[V::zero(); N]; C];
-        if start == Start::Memory {
+}
+
+impl Block<'_> {
+    /// `sums[c][n] += sum over pixels of input[c] * gradient[n]` for `C` inputs, pixels in order; returns `C`.
+    ///
+    /// # Safety
+    /// `C` values must be readable at `source` plus every pixel's input, `N` panels at `gradient` plus every pixel's
+    /// output, and `C` vectors of `N` panels writable at `sums`.
+    #[inline(always)]
+    unsafe fn add<V: Vector, const C: usize, const N: usize>(self) -> usize {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut local = [[V::zero(); N]; C];
+            if self.start == Start::Memory {
+                for c in 0..C {
+                    for n in 0..N {
+                        local[c][n] = V::load(self.sums.add(n * self.panel_len + c * LANES));
+                    }
+                }
+            }
+            for pixel in self.pixels {
+                let input = self.source.add(pixel.input);
+                let mut dy = [V::zero(); N];
+                for n in 0..N {
+                    dy[n] = V::load(self.gradient.add(pixel.output * self.stride + n * LANES));
+                }
+                for c in 0..C {
+                    let x = V::splat(input.add(c));
+                    for n in 0..N {
+                        local[c][n] = local[c][n].multiply_add(x, dy[n]);
+                    }
+                }
+            }
             for c in 0..C {
                 for n in 0..N {
-                    local[c][n] = V::load(sums.add(n * panel_len + c * LANES));
+                    let at = self.sums.add(n * self.panel_len + c * LANES);
+                    let value = match self.start {
+                        Start::Zero => V::load(at).add(local[c][n]),
+                        Start::Memory => local[c][n],
+                    };
+                    value.store(at);
                 }
             }
         }
-        for pixel in pixels {
-            let input = source.add(pixel.input);
-            let mut dy = [V::zero(); N];
-            for n in 0..N {
-                dy[n] = V::load(gradient.add(pixel.output * stride + n * LANES));
-            }
-            for c in 0..C {
-                let x = V::splat(input.add(c));
-                for n in 0..N {
-                    local[c][n] = local[c][n].multiply_add(x, dy[n]);
-                }
-            }
-        }
-        for c in 0..C {
-            for n in 0..N {
-                let at = sums.add(n * panel_len + c * LANES);
-                let value = match start {
-                    Start::Zero => V::load(at).add(local[c][n]),
-                    Start::Memory => local[c][n],
-                };
-                value.store(at);
-            }
-        }
+        C
     }
 }

@@ -1,5 +1,7 @@
 //! Sixteen f32 lanes, however many registers they take.
 
+use crate::LANES;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -35,4 +37,19 @@ pub(crate) trait Vector: Copy {
     unsafe fn positive(self) -> u16;
     /// Zero in the lanes whose bit is not set.
     unsafe fn keep(self, mask: u16) -> Self;
+    /// Sum of all lanes: halves are added until one lane is left.
+    #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        let mut lanes = [0.0_f32; LANES];
+        // SAFETY: `lanes` has sixteen values; the caller promises the instructions.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
 }
