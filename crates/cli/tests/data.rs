@@ -77,3 +77,30 @@ fn the_list_names_every_set_and_what_is_not_here() {
         assert!(list.contains(word), "{list}");
     }
 }
+
+#[test]
+fn g31_corrupt_files_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let idx = home.path().join("idx");
+    fs::create_dir(&idx).unwrap();
+    fs::write(idx.join("train-images-idx3-ubyte"), [0, 0, 8, 3, 0, 0, 0, 2, 0, 0]).unwrap();
+    fs::write(idx.join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 0]).unwrap();
+    let folder = home.path().join("pictures");
+    for class in ["cat", "dog"] {
+        fs::create_dir_all(folder.join(class)).unwrap();
+        fs::write(folder.join(class).join("broken.jpg"), [0xff, 0xd8, 0xff, 0xdb, 0]).unwrap();
+    }
+    let bin = home.path().join("cut.bin");
+    fs::write(&bin, [0; 4000]).unwrap();
+    for (kind, path, word) in [
+        ("idx", &idx, "train-images-idx3-ubyte"),
+        ("folder", &folder, "cat/broken.jpg"),
+        ("bin", &bin, "cut.bin: 4000 bytes, expected 3073"),
+    ] {
+        let source = format!("{kind}:{}", path.display());
+        let output = adamant(home.path(), &["data", "info", &source]);
+        assert_eq!(output.status.code(), Some(1));
+        let message = text(&output.stderr);
+        assert!(message.contains(word), "{message}");
+    }
+}

@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::process;
 
 use flate2::read::GzDecoder;
 
@@ -30,7 +31,8 @@ pub(super) fn unpack(path: &Path, members: &[(&str, u64)], folder: &Path) -> Res
             if bytes != expected {
                 return Err(broken(format!("{member} has {bytes} bytes, expected {expected}")));
             }
-            let (target, partial) = (folder.join(member), folder.join(format!(".{member}.part")));
+            let target = folder.join(member);
+            let partial = folder.join(format!(".{member}.{}.part", process::id()));
             let written = File::create(&partial).and_then(|mut writer| {
                 let copied = io::copy(&mut contents.by_ref().take(bytes), &mut writer)?;
                 writer.sync_all()?;

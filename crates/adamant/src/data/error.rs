@@ -110,6 +110,16 @@ pub enum DataError {
         /// Images in an epoch.
         images: usize,
     },
+    /// A crop that could miss the image.
+    #[error("{name}: padding is {found}, expected less than the image's shorter side, {side}")]
+    Padding {
+        /// The data set.
+        name: String,
+        /// Pixels of padding asked for.
+        found: u32,
+        /// Pixels of the shorter side.
+        side: usize,
+    },
     /// An image that is not there.
     #[error("{name}: image {index} asked for, expected 0 to {}", images - 1)]
     NoSuchImage {

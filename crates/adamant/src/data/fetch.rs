@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use sha2::{Digest, Sha256};
 
@@ -79,7 +80,9 @@ pub fn fetch(
             outcomes.push((file.name, Outcome::Present));
             continue;
         }
-        let partial = Partial(folder.join(format!(".{}.part", file.name)));
+        // The process is in the name, so that two that fetch at once do not write into one file.
+        let partial = format!(".{}.{}.part", file.name, process::id());
+        let partial = Partial(folder.join(partial));
         download(set, file, origin, &partial.0, open, progress)?;
         match file.contents {
             Contents::File => {

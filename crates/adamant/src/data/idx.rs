@@ -32,7 +32,7 @@ pub fn is_present(folder: &Path, part: Part) -> bool {
     file_names(part).iter().all(|name| existing(folder, name).is_some())
 }
 
-/// Reads one part from `folder`; class names are the digits where `class_names` is empty.
+/// Reads one part from `folder`; without `class_names` the classes are the numbers up to the largest label of either part.
 ///
 /// Errors: `Absent`, `Io`, `Gzip`, `WrongMagic`, `WrongLength`, `CountMismatch`, `LabelOutOfRange`, `Empty`.
 pub fn load(
@@ -51,7 +51,26 @@ pub fn load(
     let (image_file, label_file) = (image_file?, label_file?);
     let image_bytes = read(&image_file)?;
     let label_bytes = read(&label_file)?;
-    assemble(name, part, class_names, (&image_file, &image_bytes), (&label_file, &label_bytes))
+    let (images, labels) = ((&*image_file, &*image_bytes), (&*label_file, &*label_bytes));
+    if !class_names.is_empty() {
+        return assemble(name, part, class_names, images, labels);
+    }
+    let numbers: Vec<String> = (0..classes(folder)?).map(|class| class.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    assemble(name, part, &numbers, images, labels)
+}
+
+/// One more than the largest label of both parts: a class absent from one part must not change the number of classes.
+fn classes(folder: &Path) -> Result<u32, DataError> {
+    let mut classes = 0;
+    for part in [Part::Train, Part::Test] {
+        if let Some(path) = existing(folder, file_names(part)[1]) {
+            let bytes = decompress(&path, &read(&path)?)?;
+            let ([_], labels) = body(&path, &bytes, LABELS)?;
+            classes = labels.iter().fold(classes, |most, &label| most.max(u32::from(label) + 1));
+        }
+    }
+    Ok(classes)
 }
 
 /// Makes a data set of the bytes of two files, gzipped or not; the paths are for messages.
@@ -78,12 +97,7 @@ pub(super) fn assemble(
         });
     }
     let labels: Vec<u32> = labels.iter().map(|&label| u32::from(label)).collect();
-    let class_names: Vec<String> = if class_names.is_empty() {
-        let classes = labels.iter().max().map_or(0, |&label| label + 1);
-        (0..classes).map(|class| class.to_string()).collect()
-    } else {
-        class_names.iter().map(|&class| class.to_owned()).collect()
-    };
+    let class_names: Vec<String> = class_names.iter().map(|&class| class.to_owned()).collect();
     if let Some(index) = labels.iter().position(|&label| label as usize >= class_names.len()) {
         return Err(DataError::LabelOutOfRange {
             origin: label_file.display().to_string(),
@@ -241,6 +255,17 @@ mod tests {
         assert!(matches!(error, DataError::WrongLength { .. }), "{error}");
         let error = load_bytes(&images(0, 2, 3, 0), &labels(0, &[])).unwrap_err();
         assert!(matches!(error, DataError::Empty { .. }), "{error}");
+    }
+
+    #[test]
+    fn both_parts_have_the_classes_of_the_larger() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), Part::Train, &images(2, 2, 3, 12), &labels(2, &[1, 4]));
+        write(folder.path(), Part::Test, &images(2, 2, 3, 12), &labels(2, &[1, 0]));
+        for part in [Part::Train, Part::Test] {
+            let set = load(folder.path(), "idx", part, &[]).unwrap();
+            assert_eq!(set.class_names(), ["0", "1", "2", "3", "4"]);
+        }
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Loader {
 
     /// Batches of the images at `indices`, for instance of one side of a [`hold_out`](super::hold_out).
     ///
-    /// Errors: `Empty`, `NoSuchImage`; `BatchSize` if it is 0, or if one epoch cannot fill a batch and drops what does not.
+    /// Errors: `Empty`, `NoSuchImage`; `BatchSize` if it is 0 or more than there are images; `Padding` if a crop could
+    /// miss the image.
     pub fn over(
         dataset: Arc<Dataset>,
         indices: Vec<u64>,
@@ -91,6 +92,11 @@ impl Loader {
                 found: settings.batch_size,
                 images: indices.len(),
             });
+        }
+        let side = dataset.shape().height.min(dataset.shape().width);
+        if settings.augment.pad as usize >= side {
+            let name = dataset.name().to_owned();
+            return Err(DataError::Padding { name, found: settings.augment.pad, side });
         }
         let stream = Stream::new(settings.seed);
         Ok(Self { dataset, indices: indices.into(), settings, stream })
@@ -292,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn prefetching_ends_with_the_first_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let broken = folder.path().join("vanished.png");
+        let pixels = Pixels::Files(vec![broken.clone(), broken]);
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        let set = Dataset::new("d", Part::Train, Shape::new(1, 3, 3), names, vec![0, 1], pixels);
+        let loader = LoaderSettings { batch_size: 1, ..SETTINGS };
+        let loader = Loader::new(Arc::new(set.unwrap()), loader).unwrap();
+        let mut prefetch = loader.prefetch(loader.position(0), 2);
+        let error = prefetch.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("vanished.png"), "{error}");
+        assert!(prefetch.next().is_none());
+    }
+
+    #[test]
     fn dropping_a_prefetch_early_ends_its_thread() {
         let loader = loader(10, SETTINGS);
         let mut prefetch = loader.prefetch(loader.position(0), u32::MAX);
@@ -300,11 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn impossible_batch_sizes_and_steps_are_refused() {
+    fn impossible_settings_and_steps_are_refused() {
         for batch_size in [0, 11] {
             let error = Loader::new(dataset(10), LoaderSettings { batch_size, ..SETTINGS });
             assert!(matches!(error, Err(DataError::BatchSize { images: 10, .. })));
         }
+        let augment = Augment { pad: 3, flip: Flip::Never };
+        let error = Loader::new(dataset(10), LoaderSettings { augment, ..SETTINGS }).unwrap_err();
+        assert!(matches!(error, DataError::Padding { found: 3, side: 3, .. }));
         let error = Loader::over(dataset(10), vec![], SETTINGS).unwrap_err();
         assert!(matches!(error, DataError::Empty { .. }));
         let error = Loader::over(dataset(10), vec![0, 1, 2, 10], SETTINGS).unwrap_err();
