@@ -5,12 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod attack;
 mod data;
+mod evaluate;
 mod failure;
 mod import;
+mod model;
 mod models;
 mod output;
+mod progress;
 mod settings;
+mod subject;
+mod threat;
 
 use clap::{Parser, Subcommand};
 use settings::Settings;
@@ -28,6 +34,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Evaluate(evaluate::EvaluateArguments),
+    Attack(attack::AttackArguments),
     Data(data::DataArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
@@ -44,6 +52,8 @@ fn main() -> ExitCode {
 fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
     match command {
+        Command::Evaluate(arguments) => evaluate::run(&arguments, settings),
+        Command::Attack(arguments) => attack::run(&arguments, settings),
         Command::Data(arguments) => data::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),

@@ -3,6 +3,8 @@
 use crate::failure::OrWrongUsage;
 use anyhow::Context;
 use clap::ValueEnum;
+use engine::Precision;
+use engine::cpu::{CpuEngine, CpuSettings, Isa};
 use std::num::NonZeroUsize;
 
 /// What holds for a whole invocation, whatever the command.
@@ -51,6 +53,20 @@ impl Settings {
             .build_global()
             .with_context(|| format!("starting {} threads", self.thread_count()))
             .or_wrong_usage()
+    }
+
+    /// The engine of this invocation.
+    pub fn engine(&self) -> anyhow::Result<CpuEngine> {
+        let isa = Isa::best().or_wrong_usage()?;
+        self.debug(|| format!("{} threads, instructions {isa:?}", self.thread_count()));
+        Ok(CpuEngine::new(CpuSettings { threads: self.thread_count(), isa })?)
+    }
+
+    /// How attacked networks compute.
+    pub fn engine_precision(&self) -> Precision {
+        match self.precision {
+            PrecisionChoice::F32 | PrecisionChoice::Auto => Precision::F32,
+        }
     }
 
     /// How many threads compute.

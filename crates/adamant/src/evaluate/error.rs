@@ -1,3 +1,5 @@
+//! What can go wrong when a network is judged; each message names the image or the attack.
+
 use crate::attack::{AttackError, VictimError};
 use crate::threat::Norm;
 use network::Shape;

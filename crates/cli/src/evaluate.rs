@@ -1,0 +1,148 @@
+//! `adamant evaluate MODEL`: clean and robust accuracy, a verdict per image.
+
+use crate::failure::OrWrongUsage;
+use crate::output::{percent, print, table, thousands};
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::subject::SubjectArguments;
+use crate::threat::ThreatArguments;
+use adamant::evaluate::{EvaluateError, Evaluation, Evaluator, Interval, Level, Protocol};
+use clap::ValueEnum;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Clean and robust accuracy with intervals, and a verdict per image.
+#[derive(clap::Args, Debug)]
+pub struct EvaluateArguments {
+    #[command(flatten)]
+    subject: SubjectArguments,
+    #[command(flatten)]
+    threat: ThreatArguments,
+    /// Attacks in the order they run, such as fgsm,pgd-20,pgd-50-10 (steps, restarts) or targeted-pgd-100.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "fgsm,pgd")]
+    attacks: Vec<String>,
+    /// What counts as robust.
+    #[arg(long, value_name = "P", default_value = "worst-case")]
+    protocol: ProtocolChoice,
+    /// Where evaluation.json and verdicts.jsonl go; the default is the model's run folder, else nowhere.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProtocolChoice {
+    /// Right as it is and under every attack; only survivors are attacked again.
+    WorstCase,
+    /// The paper's: every image is attacked, the last answer counts.
+    Paper,
+}
+
+/// Runs the command.
+pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let model = arguments.subject.open_model()?;
+    let threat = arguments.threat.threat(model.origin.as_ref())?;
+    let attacks = arguments.threat.attacks(&arguments.attacks, &threat)?;
+    let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
+    let (branch, attack_branch) = arguments.subject.branches();
+    let evaluator = Evaluator {
+        threat,
+        attacks,
+        protocol: match arguments.protocol {
+            ProtocolChoice::WorstCase => Protocol::WorstCase,
+            ProtocolChoice::Paper => Protocol::Paper,
+        },
+        branch,
+        attack_branch,
+        precision: settings.engine_precision(),
+        samples: arguments.subject.samples(),
+        seed: arguments.subject.seed,
+        batch_size: arguments.subject.batch_size.get(),
+    };
+    let engine = settings.engine()?;
+    let mut progress = Progress::new(settings);
+    let subject = arguments.subject.subject(named);
+    let evaluation = evaluator.evaluate(&engine, &model.network, subject, &data, &mut progress);
+    progress.finish();
+    let evaluation = match evaluation {
+        // The user named images the model cannot take, or more than there are.
+        Err(error @ (EvaluateError::Shape { .. } | EvaluateError::Samples { .. })) => {
+            Err(error).or_wrong_usage()?
+        }
+        other => other?,
+    };
+    let out = arguments.out.clone().or_else(|| model.origin.map(|origin| origin.folder));
+    if let Some(folder) = &out {
+        evaluation.write(folder)?;
+    }
+    if settings.json {
+        print(&evaluation.to_json())?;
+    } else {
+        print(&describe(&evaluation))?;
+        if let Some(folder) = out {
+            let file = |name: &str| folder.join(name).display().to_string();
+            settings.remark(format!(
+                "written: {}, {}",
+                file("evaluation.json"),
+                file(&evaluation.verdicts)
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The figures as a table, with what they mean above and doubts below.
+pub fn describe(evaluation: &Evaluation) -> String {
+    let protocol = match evaluation.protocol {
+        Protocol::WorstCase => "worst case: right as it is and under every attack",
+        Protocol::Paper => "paper: every image attacked, last answer counts",
+    };
+    let mut text = format!(
+        "{} on {}: {} images, seed {}\n{} {}, {}; branch {}, attacked through {}\n{protocol}\n\n",
+        evaluation.model,
+        evaluation.data,
+        thousands(evaluation.samples as u64),
+        evaluation.seed,
+        evaluation.threat.norm,
+        evaluation.threat.epsilon,
+        evaluation.threat.goal,
+        evaluation.branch,
+        evaluation.attack_branch,
+    );
+    let head =
+        ["", "accuracy", "95 % interval", "success", "attacked", "forward", "backward", "seconds"];
+    let mut rows = vec![head.map(str::to_string).to_vec()];
+    rows.push(accuracy("clean", evaluation.clean_accuracy, evaluation.clean_ci95));
+    for attack in &evaluation.attacks {
+        let mut row = accuracy(&attack.name, attack.robust_accuracy, attack.ci95);
+        row.extend([
+            percent(attack.success_rate),
+            thousands(attack.attacked as u64),
+            thousands(attack.forward_passes),
+            thousands(attack.backward_passes),
+            format!("{:.1}", attack.seconds),
+        ]);
+        rows.push(row);
+    }
+    if let (Some(worst), Some(interval)) =
+        (evaluation.worst_case_accuracy, evaluation.worst_case_ci95)
+    {
+        rows.push(accuracy("worst case", worst, interval));
+    }
+    text.push_str(&table(&rows));
+    for flag in &evaluation.flags {
+        let level = match flag.level {
+            Level::Warning => "warning",
+            Level::Failure => "failure",
+        };
+        text.push_str(&format!(
+            "\n{level} {}: {}\n  hint: {}\n",
+            flag.name, flag.found, flag.advice
+        ));
+    }
+    text
+}
+
+fn accuracy(name: &str, share: f64, Interval([low, high]): Interval) -> Vec<String> {
+    let interval = format!("{:.1} - {:.1}", 100.0 * low, 100.0 * high);
+    vec![name.to_string(), percent(share), interval]
+}

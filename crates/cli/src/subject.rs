@@ -1,0 +1,99 @@
+//! Which model is judged on which images: the arguments that `evaluate` and `attack` share.
+
+use crate::failure::OrWrongUsage;
+use crate::model::{Model, Origin};
+use adamant::data::{Dataset, Part, SearchPath, Source};
+use adamant::evaluate::{Samples, Subject};
+use anyhow::anyhow;
+use clap::ValueEnum;
+use network::Domain;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Which model is judged on which images.
+#[derive(clap::Args, Debug)]
+pub struct SubjectArguments {
+    /// A run folder, a checkpoint folder or a .safetensors file.
+    pub model: PathBuf,
+    /// The images, such as fashion-sample or bin:PATH; the test part where there is one. The default is the data the
+    /// model was trained on.
+    #[arg(long)]
+    pub data: Option<String>,
+    /// The branch that is judged, in networks with mixture batch norm.
+    #[arg(long, value_name = "B", default_value = "adversarial")]
+    pub branch: Branch,
+    /// The branch that the attack sees; the default is the judged one.
+    #[arg(long, value_name = "B", alias = "attack_branch")]
+    pub attack_branch: Option<Branch>,
+    /// Judge N images, chosen by the seed; the default is all.
+    #[arg(long, value_name = "N")]
+    pub samples: Option<NonZeroUsize>,
+    /// Seed of the chosen images, random starts and random targets.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Images in memory at a time; results do not depend on it.
+    #[arg(long, value_name = "N", alias = "batch_size", default_value = "128")]
+    pub batch_size: NonZeroUsize,
+}
+
+/// A branch of a network with mixture batch norm; a plain network has one branch for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Branch {
+    /// The one that clean images trained.
+    Clean,
+    /// The one that adversarial images trained.
+    Adversarial,
+}
+
+impl Branch {
+    /// The normalisation domain.
+    pub fn domain(self) -> Domain {
+        match self {
+            Self::Clean => Domain::CLEAN,
+            Self::Adversarial => Domain::ADVERSARIAL,
+        }
+    }
+}
+
+impl SubjectArguments {
+    /// The model that is named.
+    pub fn open_model(&self) -> anyhow::Result<Model> {
+        crate::model::open(&self.model)
+    }
+
+    /// The images that are named, or those the model was trained on.
+    pub fn open_data(&self, origin: Option<&Origin>) -> anyhow::Result<(Dataset, String)> {
+        let written = match (&self.data, origin) {
+            (Some(data), _) => data.clone(),
+            (None, Some(origin)) => origin.recipe.data.source.clone(),
+            (None, None) => {
+                return Err(anyhow!(
+                    "{}: nothing says which data this model was trained on\n  \
+                     hint: name the images with --data, one of {}",
+                    self.model.display(),
+                    Source::VALID.join(", ")
+                ))
+                .or_wrong_usage();
+            }
+        };
+        let source = Source::parse(&written).or_wrong_usage()?;
+        let data = source.load(Part::Test, &SearchPath::from_environment())?;
+        Ok((data, written))
+    }
+
+    /// The branch that is judged and the branch that the attack sees.
+    pub fn branches(&self) -> (Domain, Domain) {
+        let attacked = self.attack_branch.unwrap_or(self.branch);
+        (self.branch.domain(), attacked.domain())
+    }
+
+    /// Which images.
+    pub fn samples(&self) -> Samples {
+        self.samples.map_or(Samples::All, |count| Samples::Some(count.get()))
+    }
+
+    /// Model and data in the user's words.
+    pub fn subject(&self, data: String) -> Subject {
+        Subject { model: self.model.display().to_string(), data }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the adversary may do and tries: the arguments that `evaluate` and `attack` share.
+
+use crate::failure::OrWrongUsage;
+use crate::model::Origin;
+use adamant::attack::{self, Attack, AttackDefaults};
+use adamant::threat::{Epsilon, Norm, StepSize, TargetRule, ThreatModel};
+use anyhow::{anyhow, bail};
+use clap::ValueEnum;
+
+/// What the adversary may do.
+#[derive(clap::Args, Debug)]
+pub struct ThreatArguments {
+    /// Linf or L2; the default is the run's, else Linf.
+    #[arg(long)]
+    norm: Option<Norm>,
+    /// The radius in pixels of [0, 1], such as 8/255; the default is the run's, else 8/255 for Linf.
+    #[arg(long, alias = "epsilon", allow_hyphen_values = true)]
+    eps: Option<Epsilon>,
+    /// One step of PGD and BIM, such as 2/255; the default is 2.5 eps / steps.
+    #[arg(long, value_name = "SIZE", aliases = ["step_size", "alpha"], allow_hyphen_values = true)]
+    step_size: Option<Epsilon>,
+    /// Steps of pgd, bim and mifgsm where a name has no number; 20 if not given.
+    #[arg(long, value_name = "N", aliases = ["num-steps", "num_steps", "attack-steps", "attack_steps"])]
+    steps: Option<u32>,
+    /// How targeted attacks choose their targets.
+    #[arg(long, value_name = "RULE", default_value = "uniform")]
+    target: Target,
+}
+
+/// How targeted attacks choose their targets; never the true class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// Uniformly among the other classes, once per image.
+    Uniform,
+    /// The class with the smallest logit on the clean image.
+    LeastLikely,
+    /// The class after the true one.
+    Next,
+}
+
+/// Steps of an attack whose name says none.
+const STEPS: u32 = 20;
+/// The field's usual radius for natural images.
+const USUAL: &str = "8/255";
+
+impl ThreatArguments {
+    /// The ball: as written here, else as trained, else the usual one.
+    pub fn threat(&self, origin: Option<&Origin>) -> anyhow::Result<ThreatModel> {
+        let trained = origin.map(|origin| &origin.recipe.attack);
+        let norm = self.norm.or(trained.map(|attack| attack.norm)).unwrap_or(Norm::Linf);
+        let epsilon = match (&self.eps, trained) {
+            (Some(epsilon), _) => epsilon.clone(),
+            // A radius means nothing in another norm than its own.
+            (None, Some(attack)) if attack.norm == norm => {
+                attack.epsilon.parse().or_wrong_usage()?
+            }
+            (None, _) if norm == Norm::Linf => USUAL.parse()?,
+            (None, _) => {
+                return Err(anyhow!(
+                    "no radius for norm {norm}\n  hint: state it with --eps, such as 0.5"
+                ))
+                .or_wrong_usage();
+            }
+        };
+        ThreatModel::new(norm, epsilon).or_wrong_usage()
+    }
+
+    /// The attacks of `names`; `clean` is no attack here, since clean accuracy always comes first.
+    pub fn attacks(
+        &self,
+        names: &[String],
+        threat: &ThreatModel,
+    ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
+        self.parse(names, threat).or_wrong_usage()
+    }
+
+    fn parse(
+        &self,
+        names: &[String],
+        threat: &ThreatModel,
+    ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
+        let mut defaults = AttackDefaults::new(threat.clone());
+        defaults.step_size = self.step_size.clone().map(StepSize::Fixed);
+        defaults.target = match self.target {
+            Target::Uniform => TargetRule::UniformOther,
+            Target::LeastLikely => TargetRule::LeastLikely,
+            Target::Next => TargetRule::Next,
+        };
+        let names: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| *name != "clean").collect();
+        if self.steps.is_some() && !names.iter().any(|name| is_open(name)) {
+            bail!(
+                "--steps has nothing to say to {}\n  \
+                 hint: a name such as pgd-20 states its steps; write pgd to leave them open",
+                names.join(", ")
+            );
+        }
+        let steps = self.steps.unwrap_or(STEPS);
+        names
+            .into_iter()
+            .map(|name| {
+                let full = if is_open(name) { format!("{name}-{steps}") } else { name.to_string() };
+                Ok(attack::parse(&full, &defaults)?)
+            })
+            .collect()
+    }
+}
+
+/// Whether a name leaves its number of steps open.
+fn is_open(name: &str) -> bool {
+    matches!(name.strip_prefix("targeted-").unwrap_or(name), "pgd" | "bim" | "mifgsm")
+}
