@@ -211,9 +211,14 @@ impl Architecture {
     /// Batch norm, ReLU, pixels scaled to `[-1, 1]`; 10 classes at 32 pixels, ImageNet's depths without `-cifar` 1,000
     /// at 224. Errors: [`NetworkError::UnknownArchitecture`], with the names there are.
     pub fn named(name: &str) -> Result<Self, NetworkError> {
-        Self::parse(name).ok_or_else(|| NetworkError::UnknownArchitecture {
-            name: name.into(),
-            hint: format!("one of {}", Self::names()),
+        Self::parse(name).ok_or_else(|| {
+            let meant = format!("{name}-cifar");
+            let meant = match Self::parse(&meant) {
+                Some(_) => format!("{meant}, or "),
+                None => String::new(),
+            };
+            let hint = format!("{meant}one of {}", Self::names());
+            NetworkError::UnknownArchitecture { name: name.into(), hint }
         })
     }
 
@@ -375,6 +380,8 @@ mod tests {
             let message = Architecture::named(name).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("338|638"), "{message}");
         }
+        let message = Architecture::named("resnet20").unwrap_err().to_string();
+        assert!(message.contains("hint: resnet20-cifar, or one of"), "{message}");
     }
 
     #[test]

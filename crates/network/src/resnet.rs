@@ -33,7 +33,7 @@ impl Block {
 
 /// Block kind and number of blocks in each stage, or `None` for a depth not in [`DEPTHS`].
 ///
-/// Source: He et al. 2016 up to 152; 200: the pre-activation paper; 338 and 638: ours, the paper's split is unknown.
+/// Source: He et al. 2016 up to 152; 200 as commonly given; 338 and 638 are ours, the paper's split is unknown.
 /// A block costs the same in stage 2 and stage 3, so the split changes parameters but not FLOPs.
 pub fn stages(depth: usize) -> Option<(Block, [usize; 4])> {
     Some(match depth {

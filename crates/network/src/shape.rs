@@ -51,7 +51,22 @@ impl Convolution {
 
 /// Positions of a window along one side: `floor((side + 2 padding - kernel) / stride) + 1`.
 fn window_count(side: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    Some((side + 2 * padding).checked_sub(kernel)? / stride + 1)
+    Some(padding.checked_mul(2)?.checked_add(side)?.checked_sub(kernel)? / stride + 1)
+}
+
+/// Most elements one image's value may have. A graph may come from a file: its numbers must not overflow, nor ask for
+/// memory that no machine has.
+const LARGEST_VALUE: usize = 1 << 31;
+
+/// Most domains a batch norm may have, for the same reason.
+const MOST_DOMAINS: usize = 64;
+
+impl Shape {
+    /// The number of elements, unless there are none or more than any network needs.
+    fn usable_len(&self) -> Option<usize> {
+        let len = self.channels.checked_mul(self.height)?.checked_mul(self.width)?;
+        (1..=LARGEST_VALUE).contains(&len).then_some(len)
+    }
 }
 
 impl Graph {
@@ -89,8 +104,9 @@ impl Graph {
                 }
                 _ => unreachable!("no operation reads more than two values"),
             };
-            if shape.is_empty() {
-                return Err(mismatch(node, "a value with elements".into(), shape.to_string()));
+            if shape.usable_len().is_none() {
+                let expected = format!("a value with 1 to {LARGEST_VALUE} elements");
+                return Err(mismatch(node, expected, shape.to_string()));
             }
             shapes.push(shape);
         }
@@ -110,8 +126,9 @@ impl Graph {
             let found = first.op.name().to_string();
             return Err(self.wrong(&first.name, "an input node first".into(), found));
         }
-        if self.domains == 0 {
-            return Err(self.wrong(&first.name, "at least one domain".into(), "none".into()));
+        if !(1..=MOST_DOMAINS).contains(&self.domains) {
+            let expected = format!("1 to {MOST_DOMAINS} domains");
+            return Err(self.wrong(&first.name, expected, self.domains.to_string()));
         }
         let mut names = HashSet::new();
         for (position, node) in self.nodes.iter().enumerate() {
@@ -199,28 +216,39 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, NetworkError> {
             window(c.out_channels, c.kernel, c.stride, c.padding)
         }
         Op::Norm(norm) => {
-            if let Norm::Group { channels, groups, .. } = norm {
-                require(*groups > 0 && channels % groups == 0, &|| {
-                    format!("groups that divide {channels} channels, not {groups}")
-                })?;
-            }
-            if let Norm::Batch(batch) = norm {
-                require(batch.domains > 0, &|| "a batch norm with at least one domain".into())?;
-            }
+            let epsilon = match norm {
+                Norm::Batch(batch) => {
+                    require(batch.domains > 0, &|| "a batch norm with at least one domain".into())?;
+                    require((0.0..=1.0).contains(&batch.momentum), &|| {
+                        format!("a momentum in [0, 1], not {}", batch.momentum)
+                    })?;
+                    batch.epsilon
+                }
+                Norm::Group { channels, groups, epsilon } => {
+                    require(*groups > 0 && channels.is_multiple_of(*groups), &|| {
+                        format!("groups that divide {channels} channels, not {groups}")
+                    })?;
+                    *epsilon
+                }
+                Norm::Instance { epsilon, .. } => *epsilon,
+            };
+            // Without it a channel of zero variance gives infinities (T11).
+            require(epsilon.is_finite() && epsilon > 0.0, &|| {
+                format!("a positive epsilon, not {epsilon}")
+            })?;
             channels(norm.channels())
         }
         Op::Activation(_) | Op::Gain => Ok(input),
         Op::Subsample { stride, pad_before, pad_after } => {
             require(*stride > 0, &|| "a positive stride".into())?;
-            Ok(Shape::new(
-                input.channels + pad_before + pad_after,
-                input.height.div_ceil(*stride),
-                input.width.div_ceil(*stride),
-            ))
+            let padded = pad_before.checked_add(*pad_after);
+            let channels = padded.and_then(|padded| padded.checked_add(input.channels));
+            let channels = channels.unwrap_or(usize::MAX); // refused as too large by the caller
+            Ok(Shape::new(channels, input.height.div_ceil(*stride), input.width.div_ceil(*stride)))
         }
         Op::MaxPool { kernel, stride, padding } => {
             // A window inside the padding would have no maximum.
-            require(padding * 2 <= *kernel, &|| {
+            require(*padding <= kernel / 2, &|| {
                 format!("padding at most half the kernel {kernel}, not {padding}")
             })?;
             window(input.channels, *kernel, *stride, *padding)
@@ -237,7 +265,7 @@ fn output_shape(node: &Node, input: Shape) -> Result<Shape, NetworkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Bias;
+    use crate::{BatchNorm, Bias, RunningVariance, Sharing};
 
     fn node(name: &str, op: Op, inputs: &[usize]) -> Node {
         Node { name: name.into(), op, inputs: inputs.iter().copied().map(NodeId).collect() }
@@ -297,14 +325,63 @@ mod tests {
             (|g| g.nodes[3].inputs = vec![NodeId(1)], "2 inputs for add"),
             (|g| g.nodes[1].inputs = vec![NodeId(1)], "inputs before position 1"),
             (|g| g.classes = 3, "logits [3, 1, 1]"),
-            (|g| g.domains = 0, "at least one domain"),
-            (|g| g.input = Shape::new(3, 0, 5), "a value with elements"),
+            (|g| g.domains = 0, "1 to 64 domains"),
+            (|g| g.input = Shape::new(3, 0, 5), "a value with 1 to"),
         ];
         for (damage, reason) in damages {
             let mut graph = small();
             damage(&mut graph);
             let message = graph.validate().unwrap_err().to_string();
             assert!(message.contains(reason), "{message} lacks {reason}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_refused_not_computed() {
+        let huge = usize::MAX;
+        let ops = [
+            Op::Subsample { stride: 1, pad_before: huge, pad_after: 1 },
+            Op::MaxPool { kernel: huge, stride: 1, padding: huge / 2 },
+            Op::Convolution(Convolution {
+                in_channels: 4,
+                out_channels: 4,
+                kernel: 1,
+                stride: 1,
+                padding: huge,
+                bias: Bias::Absent,
+            }),
+        ];
+        for op in ops {
+            let mut graph = small();
+            graph.nodes[2].op = op;
+            assert!(graph.validate().is_err());
+        }
+        let mut graph = small();
+        graph.input = Shape::new(huge, huge, huge);
+        assert!(graph.validate().is_err());
+    }
+
+    #[test]
+    fn a_norm_needs_a_positive_epsilon_and_a_momentum_that_is_a_share() {
+        let norm = |epsilon, momentum| {
+            let mut graph = small();
+            graph.nodes[2].op = Op::Norm(Norm::Batch(BatchNorm {
+                channels: 4,
+                domains: 1,
+                statistics: Sharing::Shared,
+                affine: Sharing::Shared,
+                epsilon,
+                momentum,
+                running_variance: RunningVariance::Unbiased,
+            }));
+            graph.validate().map(|_| ()).map_err(|error| error.to_string())
+        };
+        norm(1e-5, 0.1).unwrap();
+        for epsilon in [0.0, -1e-5, f32::NAN, f32::INFINITY] {
+            assert!(norm(epsilon, 0.1).unwrap_err().contains("a positive epsilon"));
+        }
+        for momentum in [-0.1, 1.5, f32::NAN] {
+            assert!(norm(1e-5, momentum).unwrap_err().contains("a momentum in [0, 1]"));
         }
     }
 }
