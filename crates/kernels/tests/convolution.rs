@@ -167,7 +167,7 @@ fn shape(
 /// Channels, maps, kernels, strides, paddings and batches that are no multiple of anything.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let channels = [1, 3, 5, 16, 17, 33, 48];
+    let channels = [1, 3, 5, 16, 17, 33, 48, 2, 4];
     let windows = [
         (1, 1, 0),
         (1, 2, 0),
@@ -198,7 +198,7 @@ fn cases() -> Vec<Case> {
                 continue;
             }
             index += 1;
-            let pair = (channels[index % 7], channels[(index * 3 + m) % 7]);
+            let pair = (channels[index % 9], channels[(index * 5 + m) % 9]);
             let mut geometry = shape(pair, map, window);
             if index % 3 == 0 {
                 geometry.in_stride = geometry.in_channels; // as the images of the first layer

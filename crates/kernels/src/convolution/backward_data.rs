@@ -61,13 +61,9 @@ pub fn backward_data(
         let source = layout.lay_out(maps, bordered);
         let mut packed = &weights.values[..];
         for phase in phases(shape) {
-            let (channels, results) = if is_narrow(shape) {
-                (shape.out_stride(), shape.in_channels)
-            } else {
-                (shape.out_channels, stride)
-            };
-            layout.runs(phase.rows.count, phase.columns.count, channels, runs);
-            let length = phase.rows.count * phase.columns.count * channels * results;
+            layout.runs(phase.rows.count, phase.columns.count, runs);
+            let results = if is_narrow(shape) { shape.in_channels } else { stride };
+            let length = phase.rows.count * phase.columns.count * layout.channels * results;
             let (own, rest) = packed.split_at(length);
             packed = rest;
             pixels.clear();
@@ -84,7 +80,7 @@ pub fn backward_data(
                                 _ => {
                                     image * layout.image()
                                         + y as usize * layout.row()
-                                        + x as usize * layout.stride
+                                        + x as usize * layout.stride()
                                 }
                             },
                             output: (image * shape.height + row) * shape.width + column,
@@ -123,7 +119,9 @@ fn output_layout(shape: &ConvolutionShape) -> Bordered {
     Bordered {
         height: shape.out_height(),
         width: shape.out_width(),
-        stride: shape.out_stride(),
+        map_stride: shape.out_stride(),
+        // The narrow kernel reads whole vectors of channels.
+        channels: if is_narrow(shape) { shape.out_stride() } else { shape.out_channels },
         top: before,
         left: before,
         bottom: after(shape.height, shape.out_height()),

@@ -30,7 +30,7 @@ pub fn backward_weight(
     assert_eq!(weight_gradient.len(), panels.len() * shape.panel_len(), "gradient of {shape:?}");
     let Scratch { bordered, pixels, runs, .. } = scratch;
     let layout = input_layout(shape);
-    layout.runs(shape.kernel, shape.kernel, shape.in_channels, runs);
+    layout.runs(shape.kernel, shape.kernel, runs);
     let tile = layout.tile(images);
     input_pixels(shape, &layout, tile, pixels);
     let per_image = shape.out_height() * shape.out_width();

@@ -58,7 +58,7 @@ pub fn forward(
     }
 
     let layout = input_layout(shape);
-    layout.runs(shape.kernel, shape.kernel, shape.in_channels, runs);
+    layout.runs(shape.kernel, shape.kernel, runs);
     let tile = layout.tile(images);
     input_pixels(shape, &layout, tile, pixels);
     let per_image = shape.out_height() * shape.out_width();
@@ -106,7 +106,8 @@ pub(super) fn input_layout(shape: &ConvolutionShape) -> Bordered {
     Bordered {
         height: shape.height,
         width: shape.width,
-        stride: shape.in_stride,
+        map_stride: shape.in_stride,
+        channels: shape.in_channels,
         top: shape.padding,
         left: shape.padding,
         bottom: reach(shape.out_height(), shape.height),
@@ -127,7 +128,7 @@ pub(super) fn input_pixels(
             let start = image * layout.image() + row * shape.stride * layout.row();
             let output = pixels.len();
             pixels.extend((0..shape.out_width()).map(|column| Pixel {
-                input: start + column * shape.stride * layout.stride,
+                input: start + column * shape.stride * layout.stride(),
                 output: output + column,
             }));
         }

@@ -34,12 +34,16 @@ pub(super) struct Run {
     pub length: usize,
 }
 
-/// A stack of maps with zero rows and columns around each.
+/// A stack of maps with zero rows and columns around each. The copy leaves padded channels out: then a kernel row is
+/// one run, which matters to layers of few channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Bordered {
     pub height: usize,
     pub width: usize,
-    pub stride: usize,
+    /// Channels of the maps in memory.
+    pub map_stride: usize,
+    /// The first of them, which are read.
+    pub channels: usize,
     pub top: usize,
     pub bottom: usize,
     pub left: usize,
@@ -50,8 +54,13 @@ pub(super) struct Bordered {
 const TILE_VALUES: usize = 1 << 18;
 
 impl Bordered {
+    /// Distance between two pixels.
+    pub fn stride(&self) -> usize {
+        if self.has_border() { self.channels } else { self.map_stride }
+    }
+
     pub fn row(&self) -> usize {
-        (self.left + self.width + self.right) * self.stride
+        (self.left + self.width + self.right) * self.stride()
     }
 
     pub fn image(&self) -> usize {
@@ -72,12 +81,13 @@ impl Bordered {
         if !self.has_border() {
             return maps;
         }
-        let map_row = self.width * self.stride;
+        let map_row = self.width * self.map_stride;
         let images = maps.len() / (self.height * map_row);
         let size = images * self.image();
         if storage.len() < size {
             storage.resize(size, 0.0);
         }
+        let (left, width) = (self.left * self.channels, self.width * self.channels);
         let copies = storage[..size].chunks_exact_mut(self.image());
         for (map, copy) in maps.chunks_exact(self.height * map_row).zip(copies) {
             let (above, rest) = copy.split_at_mut(self.top * self.row());
@@ -85,26 +95,44 @@ impl Bordered {
             above.fill(0.0);
             below.fill(0.0);
             for (from, to) in map.chunks_exact(map_row).zip(inside.chunks_exact_mut(self.row())) {
-                to[..self.left * self.stride].fill(0.0);
-                to[self.left * self.stride..][..map_row].copy_from_slice(from);
-                to[self.left * self.stride + map_row..].fill(0.0);
+                to[..left].fill(0.0);
+                to[left + width..].fill(0.0);
+                let to = &mut to[left..left + width];
+                match self.channels {
+                    all if all == self.map_stride => to.copy_from_slice(from),
+                    1 => copy_pixels::<1>(from, self.map_stride, to),
+                    3 => copy_pixels::<3>(from, self.map_stride, to),
+                    channels => {
+                        let pixels = from.chunks_exact(self.map_stride);
+                        for (from, to) in pixels.zip(to.chunks_exact_mut(channels)) {
+                            to.copy_from_slice(&from[..channels]);
+                        }
+                    }
+                }
             }
         }
         &storage[..size]
     }
 
-    /// Lists the runs of a window of `rows` x `columns` taps, each `channels` long.
-    pub fn runs(&self, rows: usize, columns: usize, channels: usize, runs: &mut Vec<Run>) {
+    /// Lists the runs of a window of `rows` x `columns` taps.
+    pub fn runs(&self, rows: usize, columns: usize, runs: &mut Vec<Run>) {
         runs.clear();
-        for row in 0..rows {
-            if channels == self.stride {
-                runs.push(Run { offset: row * self.row(), length: columns * channels });
+        for row in (0..rows).map(|row| row * self.row()) {
+            if self.channels == self.stride() {
+                runs.push(Run { offset: row, length: columns * self.channels });
             } else {
                 runs.extend((0..columns).map(|column| Run {
-                    offset: row * self.row() + column * self.stride,
-                    length: channels,
+                    offset: row + column * self.stride(),
+                    length: self.channels,
                 }));
             }
         }
+    }
+}
+
+/// The first `C` of every `stride` values: without a call for each pixel, as images have few channels.
+fn copy_pixels<const C: usize>(from: &[f32], stride: usize, to: &mut [f32]) {
+    for (from, to) in from.chunks_exact(stride).zip(to.as_chunks_mut::<C>().0) {
+        to.copy_from_slice(&from[..C]);
     }
 }
