@@ -5,7 +5,9 @@
 
 use super::CpuEngine;
 use super::border;
-use super::chunk::{Chunk, Context, function, linear_shape, pooling_shape, spread, unflatten};
+use super::chunk::{
+    Chunk, Context, Keep, function, linear_shape, pooling_shape, spread, unflatten,
+};
 use super::lower::{BatchParameters, Operation, Program, Step};
 use super::normalisation::{Coefficients, variant};
 use super::record::CpuRecording;
@@ -14,7 +16,7 @@ use super::weights::{Direction, Weights};
 use crate::{EngineError, Gradients, Logits, Wants};
 use kernels::convolution::{self, Add, GradientEpilogue, Scratch};
 use kernels::norm::{self, BackwardCoefficients};
-use kernels::{Relu, activation, linear, pooling};
+use kernels::{LANES, Relu, activation, linear, pooling};
 use network::{Activation, Network, Statistics};
 use rayon::prelude::*;
 
@@ -80,6 +82,8 @@ impl CpuEngine {
                 buffers: &self.shared.buffers,
                 domains: &recording.domains,
                 batch: &recording.batch,
+                readers: &recording.readers,
+                keep: Keep::Nothing,
             },
             chunk_images: recording.chunk_images,
             wanted: wanted(program, wants),
@@ -120,7 +124,7 @@ impl CpuEngine {
             }
         }
         if wants != Wants::Parameters {
-            gradients.input = backward.finish_input(recording, &mut reverses);
+            gradients.input = backward.finish_input(recording, logit_gradient, &reverses);
         }
         for reverse in reverses {
             reverse.gradients.into_iter().for_each(|buffer| self.shared.buffers.give(buffer));
@@ -142,18 +146,27 @@ impl Backward<'_> {
         let rows = &logit_gradient.values[chunk.first * classes..][..chunk.count * classes];
         border::load_padded(rows, classes, &mut buffer);
         reverse.gradients[program.output] = buffer;
+        if self.context.readers[program.output].is_none() {
+            self.through_relu(chunk, &mut reverse, program.output);
+        }
         reverse
     }
 
-    fn finish_input(&self, recording: &CpuRecording, reverses: &mut [Reverse]) -> Vec<f32> {
+    fn finish_input(
+        &self,
+        recording: &CpuRecording,
+        logit_gradient: &Logits,
+        reverses: &[Reverse],
+    ) -> Vec<f32> {
         let program = self.context.program;
         let image = program.input_shape.len();
         let mut pixels = vec![0.0; recording.count * image];
         let rows = pixels.chunks_mut(recording.chunk_images * image);
-        for (rows, reverse) in rows.zip(reverses) {
+        let by_logits = logit_gradient.values.chunks(recording.chunk_images * program.classes);
+        for ((rows, by_logits), reverse) in rows.zip(by_logits).zip(reverses) {
             let gradient = &reverse.gradients[program.input];
             if !gradient.is_empty() {
-                border::store_input_gradient(program, gradient, rows);
+                border::store_input_gradient(program, gradient, by_logits, rows);
             }
         }
         pixels
@@ -210,17 +223,10 @@ impl Backward<'_> {
     fn through_activation(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
         let program = self.context.program;
         let step = &program.steps[index];
-        let Some(pointwise) = step.activation else { return };
+        // The derivative of a ReLU is applied by whoever completes the gradient of its output.
+        let smooth = step.activation.filter(|&activation| activation != Activation::Relu);
+        let Some(pointwise) = smooth else { return };
         let length = self.length(chunk, step.output);
-        if pointwise == Activation::Relu {
-            let output = chunk.value(program, step.output);
-            let gradient = &mut reverse.gradients[step.output][..length];
-            // NaN is not "at most zero": its gradient stays visible.
-            gradient.iter_mut().zip(output).for_each(|(dy, &y)| {
-                *dy = if y <= 0.0 { 0.0 } else { *dy };
-            });
-            return;
-        }
         let mut before = self.take(step.output);
         match &step.operation {
             Operation::Identity => {
@@ -232,7 +238,7 @@ impl Backward<'_> {
                     }
                 }
             }
-            _ => chunk.normalise(&self.context, index, Relu::No, &mut before[..length]),
+            _ => chunk.normalise(&self.context, index, Relu::No, None, &mut before[..length]),
         }
         let mut dx = self.take(step.output);
         let dy = std::mem::take(&mut reverse.gradients[step.output]);
@@ -279,6 +285,7 @@ impl Backward<'_> {
             let from = &dy[..output_length];
             match &step.operation {
                 Operation::Convolution { shape, .. } => {
+                    let mask = self.completed_mask(chunk, index, step.input);
                     let (mut dx, add) = match reverse.gradients[step.input].is_empty() {
                         true => (self.take(step.input), Add::Nothing),
                         false => (std::mem::take(&mut reverse.gradients[step.input]), Add::Output),
@@ -290,7 +297,7 @@ impl Backward<'_> {
                         from,
                         self.context.weights.backward(index),
                         &mut dx[..length],
-                        GradientEpilogue { add, mask: None },
+                        GradientEpilogue { add, mask },
                         scratch,
                     );
                     reverse.gradients[step.input] = dx;
@@ -334,15 +341,51 @@ impl Backward<'_> {
                     self.add_to(reverse, step.input, dx);
                 }
             }
+            let masks_itself = matches!(step.operation, Operation::Convolution { .. });
+            if !masks_itself && self.completes(index, step.input, step.add) {
+                self.through_relu(chunk, reverse, step.input);
+            }
         }
         let has_weights = self.parameters
             && matches!(step.operation, Operation::Convolution { .. } | Operation::Linear { .. });
         if let Some(add) = step.add.filter(|&add| self.wanted[add]) {
             self.pass_on(reverse, add, &mut dy, has_weights);
+            if self.completes(index, add, None) {
+                self.through_relu(chunk, reverse, add);
+            }
         }
         match has_weights {
             true => reverse.pending[index] = dy,
             false => self.context.buffers.give(dy),
+        }
+    }
+
+    /// Whether a step is the last to add to a value's gradient; `after` is what it will add to later.
+    fn completes(&self, index: usize, value: usize, after: Option<usize>) -> bool {
+        let first = self.context.readers[value].map(|(first, _)| first);
+        first == Some(index) && after != Some(value)
+    }
+
+    /// The mask that completes the gradient of a convolution's input.
+    fn completed_mask<'c>(
+        &self,
+        chunk: &'c Chunk,
+        index: usize,
+        value: usize,
+    ) -> Option<&'c [u16]> {
+        let mask = &chunk.masks[value];
+        let complete = self.completes(index, value, self.context.program.steps[index].add);
+        let words = self.length(chunk, value) / LANES;
+        (complete && !mask.is_empty()).then(|| &mask[..words])
+    }
+
+    /// Zeroes the gradient of a value where the ReLU that made it did.
+    fn through_relu(&self, chunk: &Chunk, reverse: &mut Reverse, value: usize) {
+        let mask = &chunk.masks[value];
+        if !mask.is_empty() {
+            let words = self.length(chunk, value) / LANES;
+            let gradient = &mut reverse.gradients[value][..words * LANES];
+            activation::apply_mask(self.context.isa, &mask[..words], gradient);
         }
     }
 

@@ -93,7 +93,14 @@ pub(crate) fn load_images(program: &Program, pixels: &[f32], value: &mut [f32]) 
 }
 
 /// Writes the input's gradient as `[n, C, H, W]`.
-pub(crate) fn store_input_gradient(program: &Program, gradient: &[f32], pixels: &mut [f32]) {
+///
+/// A mask bit is not set for NaN, which would hide it: an image whose logit gradient is not finite gets NaN everywhere.
+pub(crate) fn store_input_gradient(
+    program: &Program,
+    gradient: &[f32],
+    by_logits: &[f32],
+    pixels: &mut [f32],
+) {
     let layout = program.values[program.input];
     let (channels, plane) = (layout.shape.channels, layout.pixels());
     let stride = layout.gradient_len() / plane;
@@ -103,6 +110,12 @@ pub(crate) fn store_input_gradient(program: &Program, gradient: &[f32], pixels: 
             let scale = program.input_scale.as_ref().map_or(1.0, |(scale, _)| scale[channel]);
             let column = rows[channel..].iter().step_by(stride);
             target.iter_mut().zip(column).for_each(|(pixel, &x)| *pixel = scale * x);
+        }
+    }
+    let rows = by_logits.chunks_exact(program.classes);
+    for (image, row) in pixels.chunks_exact_mut(channels * plane).zip(rows) {
+        if row.iter().any(|x| !x.is_finite()) {
+            image.fill(f32::NAN);
         }
     }
 }

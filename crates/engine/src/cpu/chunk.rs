@@ -5,14 +5,14 @@
 //! in between while its values are in cache.
 
 use super::buffers::BufferPool;
-use super::lower::{BatchParameters, Operation, Program, Step};
+use super::lower::{BatchParameters, Operation, Program, Step, Value};
 use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
 use super::weights::Weights;
 use kernels::activation::Function;
 use kernels::convolution::{self, Add, Epilogue, Scratch};
 use kernels::linear::{self, LinearShape};
 use kernels::pooling::{self, PoolingShape};
-use kernels::{Isa, Relu, activation, norm};
+use kernels::{Isa, LANES, Relu, activation, norm};
 use network::{Activation, Network};
 
 /// What all chunks of a pass share.
@@ -20,12 +20,38 @@ pub(crate) struct Context<'a> {
     pub isa: Isa,
     pub network: &'a Network,
     pub program: &'a Program,
+    /// [`Program::readers`].
+    pub readers: &'a [Option<(usize, usize)>],
     pub weights: &'a Weights,
     pub buffers: &'a BufferPool,
     /// The domain of every image of the pass.
     pub domains: &'a [usize],
     /// By step: the batch norms known so far.
     pub batch: &'a [Option<BatchState>],
+    /// Whether a backward will follow.
+    pub keep: Keep<'a>,
+}
+
+/// What a forward leaves behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keep<'a> {
+    /// The logits alone.
+    Nothing,
+    /// What the backward reads: masks, and the values marked.
+    ForBackward(&'a [bool]),
+}
+
+impl Keep<'_> {
+    fn value(self, value: usize) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::ForBackward(kept) => kept[value],
+        }
+    }
+
+    fn masks(self) -> bool {
+        matches!(self, Self::ForBackward(_))
+    }
 }
 
 /// A run of images and what the forward has computed for it.
@@ -37,6 +63,8 @@ pub(crate) struct Chunk {
     pub count: usize,
     /// By value; empty if not computed yet, fused away or freed.
     pub values: Vec<Vec<f32>>,
+    /// By value that a ReLU made: one bit per number, set where it is above zero.
+    pub masks: Vec<Vec<u16>>,
     /// By step: which pixel won in a max pool.
     pub winners: Vec<Vec<u32>>,
     /// By step: coefficients per image of group norms.
@@ -52,6 +80,7 @@ impl Chunk {
             first,
             count,
             values: vec![Vec::new(); program.values.len()],
+            masks: vec![Vec::new(); program.values.len()],
             winners: vec![Vec::new(); program.steps.len()],
             groups: vec![Vec::new(); program.steps.len()],
             moments: vec![Vec::new(); program.values.len()],
@@ -63,12 +92,19 @@ impl Chunk {
         &self.values[value][..self.count * program.values[value].len()]
     }
 
+    /// Returns all buffers.
+    pub fn free(self, buffers: &BufferPool) {
+        self.values.into_iter().for_each(|value| buffers.give(value));
+        self.masks.into_iter().for_each(|mask| buffers.give_mask(mask));
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let coefficients = |group: &Vec<Coefficients>| {
             group.iter().map(|image| 24 * image.mean.len()).sum::<usize>()
         };
         4 * self.values.iter().map(Vec::len).sum::<usize>()
+            + 2 * self.masks.iter().map(Vec::len).sum::<usize>()
             + 4 * self.winners.iter().map(Vec::len).sum::<usize>()
             + 8 * self.moments.iter().map(Vec::len).sum::<usize>()
             + self.groups.iter().map(coefficients).sum::<usize>()
@@ -88,7 +124,7 @@ impl Chunk {
         self.moments[value] = moments;
     }
 
-    /// Runs one step; what it reads must have been computed.
+    /// Runs one step, then frees what nobody will read again; what it reads must have been computed.
     pub fn forward(
         &mut self,
         context: &Context<'_>,
@@ -100,10 +136,37 @@ impl Chunk {
         let step = &program.steps[index];
         let layout = program.values[step.output];
         let mut buffer = context.buffers.take(images * layout.len());
-        let output = &mut buffer[..self.count * layout.len()];
+        let mut bits = Vec::new();
+        if step.activation == Some(Activation::Relu) && context.keep.masks() {
+            bits = context.buffers.take_mask(images * layout.len() / LANES);
+        }
         if matches!(step.operation, Operation::Group { .. }) {
             self.groups[index] = self.group_coefficients(context, step);
         }
+        let used = self.count * layout.len();
+        let mask = (!bits.is_empty()).then(|| &mut bits[..used / LANES]);
+        self.compute(context, index, &mut buffer[..used], mask, scratch);
+        self.values[step.output] = buffer;
+        self.masks[step.output] = bits;
+        for read in [Some(step.input), step.add].into_iter().flatten() {
+            let last = context.readers[read].is_some_and(|(_, last)| last == index);
+            if last && !context.keep.value(read) {
+                context.buffers.give(std::mem::take(&mut self.values[read]));
+            }
+        }
+    }
+
+    fn compute(
+        &mut self,
+        context: &Context<'_>,
+        index: usize,
+        output: &mut [f32],
+        mask: Option<&mut [u16]>,
+        scratch: &mut Scratch,
+    ) {
+        let program = context.program;
+        let step = &program.steps[index];
+        let layout = program.values[step.output];
         let input = self.value(program, step.input);
         let add = step.add.map(|add| self.value(program, add));
         match &step.operation {
@@ -112,7 +175,7 @@ impl Chunk {
                     bias: bias.map(|bias| &context.network.parameters[bias].values[..]),
                     add: add.map_or(Add::Nothing, Add::Other),
                     relu: relu(step),
-                    mask: None,
+                    mask,
                 };
                 let packed = context.weights.forward(index);
                 convolution::forward(
@@ -128,47 +191,22 @@ impl Chunk {
             }
             Operation::Batch(_) | Operation::Group { .. } | Operation::Scale { .. } => {
                 let smooth = step.activation.filter(|&it| it != Activation::Relu);
-                let mut before = match smooth {
-                    Some(_) => context.buffers.take(images * layout.len()),
-                    None => Vec::new(),
-                };
-                {
-                    let target = match smooth {
-                        Some(_) => &mut before[..output.len()],
-                        None => &mut *output,
-                    };
-                    self.normalise(context, index, relu(step), target);
-                }
+                self.normalise(context, index, relu(step), mask, output);
                 if let Some(smooth) = smooth {
-                    let (channels, stride) = (layout.shape.channels, layout.stride);
-                    let before = &before[..output.len()];
-                    activation::forward(
-                        context.isa,
-                        function(smooth),
-                        channels,
-                        stride,
-                        before,
-                        output,
-                    );
+                    activate(context, layout, smooth, output);
                 }
-                context.buffers.give(before);
             }
             Operation::Identity => {
-                match step.add {
-                    None => output.copy_from_slice(input),
-                    Some(_) => sum(input, add.unwrap_or_default(), output),
+                if step.add.is_some() || mask.is_some() || relu(step) == Relu::Yes {
+                    let ones = vec![1.0; layout.stride];
+                    let zeros = vec![0.0; layout.stride];
+                    let relu = relu(step);
+                    norm::apply(context.isa, input, &ones, &zeros, add, relu, mask, output);
+                } else {
+                    output.copy_from_slice(input);
                 }
-                if let Some(pointwise) = step.activation {
-                    let before = output.to_vec();
-                    let (channels, stride) = (layout.shape.channels, layout.stride);
-                    activation::forward(
-                        context.isa,
-                        function(pointwise),
-                        channels,
-                        stride,
-                        &before,
-                        output,
-                    );
+                if let Some(smooth) = step.activation.filter(|&it| it != Activation::Relu) {
+                    activate(context, layout, smooth, output);
                 }
             }
             Operation::Gain { gain } => {
@@ -203,17 +241,24 @@ impl Chunk {
                 super::border::load_padded(&dense, shape.outputs, output);
             }
         }
-        self.values[step.output] = buffer;
     }
 
     /// `input * scale + shift (+ add)`, per image where images differ.
-    pub fn normalise(&self, context: &Context<'_>, index: usize, relu: Relu, output: &mut [f32]) {
+    pub fn normalise(
+        &self,
+        context: &Context<'_>,
+        index: usize,
+        relu: Relu,
+        mut mask: Option<&mut [u16]>,
+        output: &mut [f32],
+    ) {
         let step = &context.program.steps[index];
         let length = context.program.values[step.input].len();
         let input = self.value(context.program, step.input);
         let add = step.add.map(|add| self.value(context.program, add));
         for run in self.runs(context, index) {
             let range = run.first * length..run.end * length;
+            let bits = range.start / LANES..range.end / LANES;
             norm::apply(
                 context.isa,
                 &input[range.clone()],
@@ -221,7 +266,7 @@ impl Chunk {
                 &run.coefficients.shift,
                 add.map(|add| &add[range.clone()]),
                 relu,
-                None,
+                mask.as_deref_mut().map(|mask| &mut mask[bits]),
                 &mut output[range],
             );
         }
@@ -310,6 +355,13 @@ pub(crate) fn function(activation: Activation) -> Function {
         Activation::Gelu => Function::Gelu,
         Activation::Elu => Function::Elu,
     }
+}
+
+/// Applies a smooth activation in place.
+fn activate(context: &Context<'_>, layout: Value, smooth: Activation, output: &mut [f32]) {
+    let before = output.to_vec();
+    let (channels, stride) = (layout.shape.channels, layout.stride);
+    activation::forward(context.isa, function(smooth), channels, stride, &before, output);
 }
 
 pub(crate) fn sum(left: &[f32], right: &[f32], output: &mut [f32]) {

@@ -3,10 +3,9 @@
 use super::backward::{Backward, wanted};
 use super::border;
 use super::buffers::BufferPool;
-use super::chunk::{Chunk, Context};
-use super::lower::{Operation, Program};
-use super::normalisation::{self, BatchState};
-use super::record::{chunk_images, load};
+use super::chunk::{Chunk, Context, Keep};
+use super::lower::Program;
+use super::record::{Weighted, chunk_images, kept, load};
 use super::weights::{Direction, Weights};
 use crate::{EngineError, Frozen, ImagesView, Logits, Session, Wants};
 use kernels::Isa;
@@ -21,45 +20,44 @@ pub struct CpuFrozen {
     program: Program,
     forward: Weights,
     backward: Weights,
-    /// By step.
-    batch: Vec<Option<BatchState>>,
-    domains: Vec<usize>,
+    readers: Vec<Option<(usize, usize)>>,
+    kept: Vec<bool>,
     tile: usize,
 }
 
 impl CpuFrozen {
     /// Packs on the current pool.
     pub(crate) fn new(isa: Isa, network: &Network, domain: Domain) -> Result<Self, EngineError> {
-        let program = Program::new(network)?;
-        let tile = chunk_images(&program);
-        let batch = program.steps.iter().map(|step| match &step.operation {
-            Operation::Batch(layer) => {
-                let stride = program.values[step.input].stride;
-                Some(normalisation::running_state(network, layer, stride, &[domain.0]))
-            }
-            _ => None,
-        });
+        let network = network::fold::fold(network, domain)?;
+        let program = Program::new(&network)?;
         Ok(Self {
             isa,
-            network: network.clone(),
-            forward: Weights::new(network, &program, Direction::Forward),
-            backward: Weights::new(network, &program, Direction::Backward),
-            batch: batch.collect(),
-            domains: vec![domain.0; tile],
-            tile,
+            forward: Weights::new(&network, &program, Direction::Forward),
+            backward: Weights::new(&network, &program, Direction::Backward),
+            readers: program.readers(),
+            kept: kept(&program, Weighted::No),
+            tile: chunk_images(&program),
+            network,
             program,
         })
     }
 
-    fn context<'a>(&'a self, weights: &'a Weights, buffers: &'a BufferPool) -> Context<'a> {
+    fn context<'a>(
+        &'a self,
+        weights: &'a Weights,
+        buffers: &'a BufferPool,
+        keep: Keep<'a>,
+    ) -> Context<'a> {
         Context {
             isa: self.isa,
             network: &self.network,
             program: &self.program,
             weights,
             buffers,
-            domains: &self.domains,
-            batch: &self.batch,
+            readers: &self.readers,
+            domains: &[],
+            batch: &[],
+            keep,
         }
     }
 }
@@ -94,10 +92,10 @@ pub struct CpuSession<'a> {
 
 impl CpuSession<'_> {
     /// The forward of one tile.
-    fn forward(&mut self, pixels: &[f32], logits: &mut [f32]) -> Chunk {
+    fn forward(&mut self, pixels: &[f32], logits: &mut [f32], keep: Keep<'_>) -> Chunk {
         let frozen = self.frozen;
         let program = &frozen.program;
-        let context = frozen.context(&frozen.forward, &self.buffers);
+        let context = frozen.context(&frozen.forward, &self.buffers, keep);
         let mut chunk = Chunk::new(program, 0, pixels.len() / program.input_shape.len());
         load(&context, &mut chunk, frozen.tile, pixels);
         for index in 0..program.steps.len() {
@@ -111,7 +109,7 @@ impl CpuSession<'_> {
         let frozen = self.frozen;
         let program = &frozen.program;
         let backward = Backward {
-            context: frozen.context(&frozen.backward, &self.buffers),
+            context: frozen.context(&frozen.backward, &self.buffers, Keep::Nothing),
             chunk_images: frozen.tile,
             wanted: wanted(program, Wants::Input),
             parameters: false,
@@ -123,12 +121,13 @@ impl CpuSession<'_> {
             backward.reduce(chunk, &mut reverse, index);
             backward.apply(chunk, &mut reverse, index, &mut self.scratch);
         }
-        border::store_input_gradient(program, &reverse.gradients[program.input], pixels);
+        let gradient = &reverse.gradients[program.input];
+        border::store_input_gradient(program, gradient, &logit_gradient.values, pixels);
         reverse.gradients.into_iter().for_each(|buffer| self.buffers.give(buffer));
     }
 
     fn free(&self, chunk: Chunk) {
-        chunk.values.into_iter().for_each(|buffer| self.buffers.give(buffer));
+        chunk.free(&self.buffers);
     }
 }
 
@@ -139,7 +138,7 @@ impl Session for CpuSession<'_> {
         let tile = self.frozen.tile;
         let rows = logits.values.chunks_mut(tile * logits.classes);
         for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
-            let chunk = self.forward(pixels, rows);
+            let chunk = self.forward(pixels, rows, Keep::Nothing);
             self.free(chunk);
         }
         Ok(logits)
@@ -152,6 +151,7 @@ impl Session for CpuSession<'_> {
     ) -> Result<(Logits, Vec<f32>), EngineError> {
         border::check_images("input_gradient", &self.frozen.program, images)?;
         let classes = self.frozen.program.classes;
+        let keep = Keep::ForBackward(&self.frozen.kept);
         let mut all = Logits::zeros(images.count, classes);
         let mut gradient = vec![0.0; images.pixels.len()];
         let length = self.frozen.tile * images.shape.len();
@@ -160,7 +160,7 @@ impl Session for CpuSession<'_> {
             let count = pixels.len() / images.shape.len();
             let first = position * self.frozen.tile;
             let mut logits = Logits::zeros(count, classes);
-            let chunk = self.forward(pixels, &mut logits.values);
+            let chunk = self.forward(pixels, &mut logits.values, keep);
             let mut by_logits = Logits::zeros(count, classes);
             loss(&logits, first, &mut by_logits);
             border::check_logits("input_gradient", &by_logits, count, classes)?;

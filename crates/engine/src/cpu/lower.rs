@@ -152,16 +152,16 @@ impl Program {
         })
     }
 
-    /// The last step that reads each value, if any does.
-    pub fn last_reader(&self) -> Vec<Option<usize>> {
-        let mut last = vec![None; self.values.len()];
+    /// The first and last step that read each value, if any does.
+    pub fn readers(&self) -> Vec<Option<(usize, usize)>> {
+        let mut readers: Vec<Option<(usize, usize)>> = vec![None; self.values.len()];
         for (index, step) in self.steps.iter().enumerate() {
-            last[step.input] = Some(index);
-            if let Some(add) = step.add {
-                last[add] = Some(index);
+            for read in [Some(step.input), step.add].into_iter().flatten() {
+                let (first, _) = readers[read].unwrap_or((index, index));
+                readers[read] = Some((first, index));
             }
         }
-        last
+        readers
     }
 }
 

@@ -1,7 +1,7 @@
 //! The forward of a training step: all threads, batch or running statistics, and what the backward needs is kept.
 
 use super::border;
-use super::chunk::{Chunk, Context};
+use super::chunk::{Chunk, Context, Keep};
 use super::lower::{BatchParameters, Operation, Program};
 use super::normalisation::{self, BatchState, MergedMoments};
 use super::weights::{Direction, Weights};
@@ -24,6 +24,8 @@ pub struct CpuRecording {
     pub(crate) domains: Vec<usize>,
     /// By step.
     pub(crate) batch: Vec<Option<BatchState>>,
+    /// [`Program::readers`].
+    pub(crate) readers: Vec<Option<(usize, usize)>>,
     moments: Moments,
     shared: Arc<Shared>,
 }
@@ -40,8 +42,7 @@ impl Recording for CpuRecording {
 
 impl Drop for CpuRecording {
     fn drop(&mut self) {
-        let values = self.chunks.drain(..).flat_map(|chunk| chunk.values);
-        values.for_each(|value| self.shared.buffers.give(value));
+        self.chunks.drain(..).for_each(|chunk| chunk.free(&self.shared.buffers));
     }
 }
 
@@ -68,6 +69,7 @@ impl CpuEngine {
             chunks: chunks.collect(),
             domains,
             batch: vec![None; program.steps.len()],
+            readers: program.readers(),
             moments: Moments::default(),
             shared: Arc::clone(&self.shared),
             program,
@@ -92,8 +94,7 @@ impl CpuRecording {
         images: ImagesView<'_>,
     ) -> Result<(), EngineError> {
         let measured = measured(&self.program, self.statistics);
-        let last_reader = self.program.last_reader();
-        let kept = kept(&self.program);
+        let kept = kept(&self.program, Weighted::Yes);
         for (position, segment) in segments(&self.program, &measured).into_iter().enumerate() {
             for index in segment.clone() {
                 self.normalise_with(network, index)?;
@@ -103,10 +104,12 @@ impl CpuRecording {
                 isa: engine.isa,
                 network,
                 program,
+                readers: &self.readers,
                 weights,
                 buffers: &self.shared.buffers,
                 domains: &self.domains,
                 batch: &self.batch,
+                keep: Keep::ForBackward(&kept),
             };
             let chunk_images = self.chunk_images;
             self.chunks.par_iter_mut().for_each(|chunk| {
@@ -122,11 +125,6 @@ impl CpuRecording {
                     chunk.forward(&context, index, chunk_images, &mut scratch);
                     if measured[step.output] {
                         chunk.measure(&context, step.output);
-                    }
-                    for read in [Some(step.input), step.add].into_iter().flatten() {
-                        if last_reader[read] == Some(index) && !kept[read] {
-                            context.buffers.give(std::mem::take(&mut chunk.values[read]));
-                        }
                     }
                 }
                 engine.shared.return_scratch(scratch);
@@ -251,24 +249,29 @@ fn segments(program: &Program, measured: &[bool]) -> Vec<Range<usize>> {
     segments
 }
 
-/// Which values the backward reads.
-fn kept(program: &Program) -> Vec<bool> {
+/// Whether a backward computes the gradients of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weighted {
+    No,
+    Yes,
+}
+
+/// Which values the backward reads; of a ReLU it reads the mask only.
+pub(crate) fn kept(program: &Program, weighted: Weighted) -> Vec<bool> {
     let mut kept = vec![false; program.values.len()];
     for step in &program.steps {
         let smooth = step.activation.is_some_and(|activation| activation != Activation::Relu);
-        let reads_input = matches!(
-            step.operation,
-            Operation::Convolution { .. }
-                | Operation::Batch(_)
-                | Operation::Group { .. }
-                | Operation::Gain { .. }
-                | Operation::Linear { .. }
-        );
+        let reads_input = match step.operation {
+            Operation::Convolution { .. } | Operation::Gain { .. } | Operation::Linear { .. } => {
+                weighted == Weighted::Yes
+            }
+            Operation::Batch(_) | Operation::Group { .. } => true,
+            _ => false,
+        };
         kept[step.input] |= reads_input || smooth;
         if let Some(add) = step.add {
             kept[add] |= smooth;
         }
-        kept[step.output] |= step.activation == Some(Activation::Relu);
     }
     kept[program.output] = true;
     kept
