@@ -1,14 +1,14 @@
 //! Groups G24 (reductions) and G28 (gradients, parts, kept counterparts), and PyTorch's numbers.
 
-mod linear;
+#[path = "attacks/golden.rs"]
+mod golden;
 
 use adamant::image::Logits;
 use adamant::objective::{
     AdversarialOnly, Demand, LabelSmoothing, LogitPairing, Loss, Mixture, Objective, Shown,
     Standard, StepDraw, StepLogits, Weighting,
 };
-use adamant::stream::Stream;
-use linear::draws;
+use adamant::stream::{Key, Purpose, Stream};
 
 const COUNT: usize = 8;
 const CLASSES: usize = 5;
@@ -19,7 +19,8 @@ fn draw(seed: u64, step: u32) -> StepDraw {
 }
 
 fn logits(count: usize, seed: u64) -> Logits {
-    let mut draws = draws(seed);
+    let key = Key { purpose: Purpose::Initialize, time: 0, index: 0, restart: 0 };
+    let mut draws = Stream::new(seed).draws(key);
     let values = (0..count * CLASSES).map(|_| 2.0 * draws.normal()).collect();
     Logits { count, classes: CLASSES, values }
 }
@@ -233,25 +234,19 @@ mod g24_reductions {
     }
 }
 
-/// Logits and losses of one mixed training step of a small bottleneck network with mixture batch norm, PyTorch 2.15,
-/// cut from the larger golden file `mixture_bn`; the gradient of a final linear layer's bias is the sum of the
-/// gradients by both sets of logits.
+/// One mixed training step of a small network with mixture batch norm. The gradient of a final linear layer's bias is
+/// the sum of the gradients by both sets of logits.
 mod g18_golden {
+    use super::golden::Golden;
     use super::*;
-    use serde_json::Value;
-
-    fn floats(golden: &Value, key: &str) -> Vec<f32> {
-        let list = golden[key].as_array().unwrap_or_else(|| panic!("{key} is a list"));
-        list.iter().map(|value| value.as_f64().expect("a number") as f32).collect()
-    }
 
     #[test]
     fn mixture_and_pairing_give_pytorchs_losses_and_gradients() {
-        let text = include_str!("../../../fixtures/golden/mixture_objective.json");
-        let golden: Value = serde_json::from_str(text).expect("a JSON file");
-        let read = |key: &str| Logits { count: 4, classes: 10, values: floats(&golden, key) };
-        let (clean, attacked) = (read("logits_clean"), read("logits_adversarial"));
-        let labels: Vec<u32> = floats(&golden, "labels").iter().map(|&l| l as u32).collect();
+        let golden = Golden::read("mixture_bn");
+        let read = |key: &str| Logits { count: 4, classes: 10, values: golden.floats(key) };
+        let clean = read("step/train_logits_clean");
+        let attacked = read("step/train_logits_adv");
+        let labels = golden.classes("labels");
         let mixture = Mixture::new(1.0, Weighting::Fixed(0.5), LabelSmoothing::NONE);
         let mixture = mixture.expect("sound settings");
         let paired = LogitPairing::new(mixture, 0.5).expect("sound settings");
@@ -262,18 +257,18 @@ mod g18_golden {
             adversarial: Shown { positions: &positions, logits: &attacked },
         };
         let is_close = |found: f64, key: &str| {
-            let expected = golden[key].as_f64().expect("a number");
+            let expected = f64::from(golden.floats(key)[0]);
             // The stored losses are single precision, of order 1.
             assert!((found - expected).abs() < 1e-6, "{key}: {found}, expected {expected}");
         };
         let (loss, pairing) = (mixture.loss(&step), paired.loss(&step));
-        is_close(loss.total, "loss");
-        is_close(loss.part("clean").expect("a part"), "loss_clean");
-        is_close(loss.part("adversarial").expect("a part"), "loss_adversarial");
-        is_close(pairing.total, "pairing_loss");
-        is_close(pairing.part("pairing").expect("a part"), "pairing_term");
-        for (loss, key) in [(loss, "bias_gradient"), (pairing, "pairing_bias_gradient")] {
-            for (class, &expected) in floats(&golden, key).iter().enumerate() {
+        is_close(loss.total, "step/loss");
+        is_close(loss.part("clean").expect("a part"), "step/loss_clean");
+        is_close(loss.part("adversarial").expect("a part"), "step/loss_adv");
+        is_close(pairing.total, "alp/loss");
+        is_close(pairing.part("pairing").expect("a part"), "alp/pair_term");
+        for (loss, key) in [(loss, "step/grad/fc.bias"), (pairing, "alp/grad/fc.bias")] {
+            for (class, &expected) in golden.floats(key).iter().enumerate() {
                 let by = |logits: &Logits| (0..4).map(|i| logits.row(i)[class]).sum::<f32>();
                 let found = by(&loss.by_clean) + by(&loss.by_adversarial);
                 assert!((found - expected).abs() < 1e-6, "{key}: {found}, expected {expected}");

@@ -1,7 +1,5 @@
 //! A linear classifier behind the engine's border: small, exact, and with known answers.
 
-#![allow(dead_code)] // each test file uses its own part
-
 use adamant::attack::{AttackStream, Passes};
 use adamant::image::{Batch, Images, ImagesView, Logits, Shape};
 use adamant::stream::{Key, Purpose, Stream};

@@ -1,7 +1,5 @@
 //! Reads the golden arrays of `fixtures/golden`; what they mean is in the JSON beside each.
 
-#![allow(dead_code)] // each test file uses its own part
-
 use safetensors::SafeTensors;
 use std::path::PathBuf;
 

@@ -1,0 +1,68 @@
+//! Passes are counted, and no image is attacked twice in vain.
+
+use super::table::*;
+
+fn passes(linear: &Linear, batch: &Batch, name: &str, target: TargetRule) -> Passes {
+    let mut defaults = AttackDefaults::new(threat(Norm::Linf, "0.05"));
+    defaults.target = target;
+    let attack = parse(name, &defaults).expect("a name");
+    attacked(linear, attack.as_ref(), batch, &stream(6)).1
+}
+
+#[test]
+fn passes_are_those_of_the_plan() {
+    let linear = small();
+    let batch = linear.batch(10, 5);
+    for (name, forward, backward) in [
+        ("clean", 0, 0),
+        ("fgsm", 10, 10),
+        ("bim-7", 70, 70),
+        ("pgd-7", 70, 70),
+        ("mifgsm-7", 70, 70),
+        ("noise-1", 0, 0),
+        ("targeted-pgd-7", 70, 70),
+    ] {
+        let found = passes(&linear, &batch, name, TargetRule::UniformOther);
+        assert_eq!(found, Passes { forward, backward }, "{name}");
+    }
+    let found = passes(&linear, &batch, "targeted-pgd-7", TargetRule::LeastLikely);
+    assert_eq!(found, Passes { forward: 80, backward: 70 }, "one look at the clean images");
+}
+
+#[test]
+fn restarts_search_only_images_that_still_stand() {
+    let linear = small();
+    let batch = linear.batch(40, 5);
+    let standing = |restarts: u32| {
+        let name = format!("pgd-3-{restarts}");
+        let attack = parse(&name, &AttackDefaults::new(threat(Norm::Linf, "0.015")));
+        let (found, passes) =
+            attacked(&linear, attack.expect("a name").as_ref(), &batch, &stream(6));
+        (right(&linear, &found.images, &batch.labels) as u64, passes)
+    };
+    let (mut forward, mut backward) = (0, 0);
+    let mut stand = 40;
+    for restarts in 2..5 {
+        let (left, passes) = standing(restarts);
+        if restarts == 2 {
+            // The first restart meets all images, the second those that the first left.
+            let once = pgd(&threat(Norm::Linf, "0.015"), 3, Start::Uniform, 1);
+            let (found, _) = attacked(&linear, &once, &batch, &stream(6));
+            (forward, backward) = (40 * 4, 40 * 3);
+            stand = right(&linear, &found.images, &batch.labels) as u64;
+            assert!(stand > 0 && stand < 40, "{stand}");
+        }
+        (forward, backward) = (forward + stand * 4, backward + stand * 3);
+        assert_eq!(passes, Passes { forward, backward });
+        stand = left;
+    }
+}
+
+#[test]
+fn noise_asks_for_no_gradient() {
+    let linear = small();
+    let batch = linear.batch(10, 5);
+    let found = passes(&linear, &batch, "noise", TargetRule::Next);
+    assert_eq!(found.backward, 0);
+    assert!(found.forward > 0);
+}
