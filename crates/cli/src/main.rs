@@ -17,6 +17,7 @@ mod progress;
 mod settings;
 mod subject;
 mod threat;
+mod train;
 
 use clap::{Parser, Subcommand};
 use settings::Settings;
@@ -34,6 +35,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
     Attack(attack::AttackArguments),
     Data(data::DataArguments),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
 fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
     match command {
+        Command::Train(arguments) => train::run(&arguments, settings),
         Command::Evaluate(arguments) => evaluate::run(&arguments, settings),
         Command::Attack(arguments) => attack::run(&arguments, settings),
         Command::Data(arguments) => data::run(&arguments, settings),

@@ -15,25 +15,25 @@ use thiserror::Error;
 pub enum TrainError {
     /// The recipe.
     #[error(transparent)]
-    Recipe(#[from] RecipeError),
+    Recipe(Box<RecipeError>),
     /// The images.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Data(Box<DataError>),
     /// The network.
     #[error(transparent)]
-    Network(#[from] network::NetworkError),
+    Network(Box<network::NetworkError>),
     /// A pass.
     #[error(transparent)]
-    Engine(#[from] engine::EngineError),
+    Engine(Box<engine::EngineError>),
     /// The run's folder.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(Box<RunError>),
     /// A checkpoint on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The judgement on held-out images.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
+    Evaluate(Box<EvaluateError>),
     /// Another rank.
     #[error(transparent)]
     Collective(#[from] collective::CollectiveError),
@@ -43,7 +43,7 @@ pub enum TrainError {
         /// Steps done before.
         step: u64,
         /// What happened.
-        source: AttackError,
+        source: Box<AttackError>,
     },
     /// A loss or gradient is NaN or infinite (G32).
     #[error(
@@ -83,3 +83,23 @@ pub enum TrainError {
         found: String,
     },
 }
+
+/// The large ones are boxed: a step that goes well should not carry room for them.
+macro_rules! boxed {
+    ($($variant:ident: $error:ty),*) => {$(
+        impl From<$error> for TrainError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed!(
+    Recipe: RecipeError,
+    Run: RunError,
+    Data: DataError,
+    Network: network::NetworkError,
+    Engine: engine::EngineError,
+    Evaluate: EvaluateError
+);

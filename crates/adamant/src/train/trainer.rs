@@ -115,7 +115,7 @@ impl<E: Engine> Trainer<'_, E> {
         let StepDraw { stream, step: time, rank } = self.draw(step);
         let stream = AttackStream { stream, time, rank, first_restart: 0 };
         let crafting = self.plan.crafting;
-        let failed = |source: AttackError| TrainError::Attack { step, source };
+        let failed = |source: AttackError| TrainError::Attack { step, source: Box::new(source) };
         let perturbed = match crafting.statistics {
             Statistics::Running => {
                 let frozen = self.engine.freeze(&self.network, crafting.domain, Precision::F32)?;

@@ -57,7 +57,7 @@ pub fn validate<E: Engine>(
 ) -> Result<Judged, TrainError> {
     let evaluation = &plan.evaluation;
     let attack = attack::parse(&evaluation.select_by, &evaluation.defaults)
-        .map_err(|source: AttackError| TrainError::Attack { step, source })?;
+        .map_err(|source: AttackError| TrainError::Attack { step, source: Box::new(source) })?;
     let evaluator = Evaluator {
         threat: evaluation.defaults.threat.clone(),
         attacks: vec![attack],

@@ -1,0 +1,190 @@
+//! `adamant train [RECIPE]`: trains, then judges the best model on the test images.
+//!
+//! A new run goes to `runs/NAME`, or to `runs/NAME-2`, `-3` and so on where that exists; `--resume` continues the last
+//! of them. With `--out` the folder is the one that is named, and a run that is there is never overwritten.
+
+mod identity;
+mod judge;
+mod progress;
+
+use crate::failure::{Interrupted, OrWrongUsage};
+use crate::settings::Settings;
+use adamant::data::{Part, SearchPath};
+use adamant::train::builtin;
+use adamant::train::error::TrainError;
+use adamant::train::fit::{Setting, fit};
+use adamant::train::plan::Plan;
+use adamant::train::recipe::Recipe;
+use adamant::train::recipe_error::RecipeError;
+use adamant::train::run::{Run, RunError};
+use anyhow::Context;
+use collective::{Collective, Solo};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Trains a network and judges it.
+#[derive(clap::Args, Debug)]
+pub struct TrainArguments {
+    /// A recipe's name or a path to a TOML file; quickstart if nothing is said.
+    recipe: Option<String>,
+    /// The images, instead of the recipe's: a name or a source such as bin:PATH.
+    #[arg(long)]
+    data: Option<String>,
+    /// Another value for a key of the recipe, such as attack.steps=10; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run's folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue from the newest good checkpoint of the run.
+    #[arg(long)]
+    resume: bool,
+    /// Seed of all randomness, instead of the recipe's.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let engine = settings.engine()?;
+    let (mut run, recipe) = open(arguments, settings, &engine)?;
+    let plan = Plan::new(&recipe).or_wrong_usage()?;
+    let search = SearchPath::from_environment();
+    let dataset = Arc::new(plan.source.load(Part::Train, &search)?);
+    let signals = Signals::watch()?;
+    let setting = Setting {
+        engine: &engine,
+        collective: &Solo,
+        plan: &plan,
+        dataset,
+        interrupt: &signals.interrupt,
+    };
+    let mut progress = progress::Progress::new(settings, run.folder());
+    // The pool of the engine also runs the attack's tiles, so that --threads bounds everything.
+    let outcome = engine.pool().install(|| fit(&setting, &mut run, &mut progress));
+    progress.finish();
+    match outcome {
+        Ok(state) => judge::judge(&engine, &plan, &run, state.seconds, settings)?,
+        Err(error @ TrainError::Interrupted { .. }) => {
+            settings.remark(error);
+            let signal = signals.received.load(Ordering::SeqCst) as u8;
+            return Err(Interrupted { signal }.into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run to write to, new or continued, and what it is to do.
+fn open(
+    arguments: &TrainArguments,
+    settings: &Settings,
+    engine: &engine::cpu::CpuEngine,
+) -> anyhow::Result<(Run, Recipe)> {
+    let name = arguments.recipe.as_deref().unwrap_or(builtin::RECIPES[0].0);
+    if arguments.resume {
+        let folder = match &arguments.out {
+            Some(folder) => folder.clone(),
+            None => last_folder(&stem(name)),
+        };
+        let (run, started) = Run::resume(&folder).or_else(refused)?;
+        let asked = asked_again(arguments, &folder)?;
+        if let Some((key, started, found)) = started.first_difference(&asked) {
+            return Err(RecipeError::ChangedOnResume { key, found, started }).or_wrong_usage();
+        }
+        return Ok((run, started));
+    }
+    let recipe = read(name, &sets(arguments))?;
+    // Refused before a folder appears.
+    Plan::new(&recipe).or_wrong_usage()?;
+    let folder = match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => new_folder(&stem(name)),
+    };
+    let identity = identity::identity(&stem(name), settings, engine, Solo.world_size());
+    let run = Run::create(&folder, &recipe, identity).or_else(refused)?;
+    Ok((run, recipe))
+}
+
+/// A folder with a run in it, or without one, is the user's to choose again.
+fn refused<T>(error: RunError) -> anyhow::Result<T> {
+    match error {
+        RunError::Absent { .. } | RunError::Exists { .. } => Err(error).or_wrong_usage(),
+        error => Err(error.into()),
+    }
+}
+
+/// What a resumed run is asked to do: the recipe named, else its own, with the assignments on top.
+fn asked_again(arguments: &TrainArguments, folder: &Path) -> anyhow::Result<Recipe> {
+    match &arguments.recipe {
+        Some(name) => read(name, &sets(arguments)),
+        None => {
+            let path = folder.join("recipe.toml");
+            read(&path.display().to_string(), &sets(arguments))
+        }
+    }
+}
+
+fn sets(arguments: &TrainArguments) -> Vec<String> {
+    let mut sets = arguments.set.clone();
+    sets.extend(arguments.data.iter().map(|data| format!("data.source={data:?}")));
+    sets.extend(arguments.seed.iter().map(|seed| format!("training.seed={seed}")));
+    sets
+}
+
+/// A recipe by path, where the name looks like one, else by name.
+fn read(name: &str, sets: &[String]) -> anyhow::Result<Recipe> {
+    let path = Path::new(name);
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return builtin::recipe(name, sets).or_wrong_usage();
+    }
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{name}: the recipe cannot be read"))
+        .or_wrong_usage()?;
+    Recipe::parse(&text, path, sets).or_wrong_usage()
+}
+
+fn stem(name: &str) -> String {
+    let stem = Path::new(name).file_stem();
+    stem.map_or_else(|| name.to_string(), |stem| stem.to_string_lossy().into_owned())
+}
+
+fn numbered(name: &str, number: usize) -> PathBuf {
+    let runs = Path::new("runs");
+    if number == 1 { runs.join(name) } else { runs.join(format!("{name}-{number}")) }
+}
+
+fn new_folder(name: &str) -> PathBuf {
+    let free = (1..).map(|number| numbered(name, number)).find(|folder| !folder.exists());
+    free.expect("some number is free")
+}
+
+fn last_folder(name: &str) -> PathBuf {
+    let taken = (1..).map(|number| numbered(name, number)).take_while(|folder| folder.exists());
+    taken.last().unwrap_or_else(|| numbered(name, 1))
+}
+
+/// What SIGINT and SIGTERM do: the first ends the run with a checkpoint, a second ends the process at once.
+struct Signals {
+    interrupt: Arc<AtomicBool>,
+    received: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    fn watch() -> anyhow::Result<Self> {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let received = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGINT, SIGTERM] {
+            use signal_hook::flag;
+            // In this order: the shutdown looks at the flag that an earlier signal has set.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupt))
+                .and_then(|_| flag::register_usize(signal, Arc::clone(&received), signal as usize))
+                .and_then(|_| flag::register(signal, Arc::clone(&interrupt)))
+                .context("watching for signals")?;
+        }
+        Ok(Self { interrupt, received })
+    }
+}
