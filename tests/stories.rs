@@ -290,6 +290,75 @@ fn a_model_outside_a_run_needs_its_data_named_and_of_its_shape() {
 }
 
 #[test]
+fn a_run_folder_brings_its_data_and_radius_and_keeps_the_result() {
+    let setting = Setting::new();
+    let checkpoint = setting.path("run/checkpoints/step-3");
+    std::fs::create_dir_all(&checkpoint).unwrap();
+    let recipe = "[data]\nsource = \"bin:images.bin\"\n[attack]\nepsilon = \"0.25/255\"\n";
+    std::fs::write(setting.path("run/recipe.toml"), recipe).unwrap();
+    let empty = adamant(&setting).args(["evaluate", "run"]).output().unwrap();
+    assert_eq!(empty.status.code(), Some(1));
+    assert!(text(&empty.stderr).contains("best.safetensors"), "{}", text(&empty.stderr));
+
+    std::fs::copy(setting.path("model.safetensors"), setting.path("run/best.safetensors")).unwrap();
+    std::fs::copy(setting.path("model.safetensors"), checkpoint.join("model.safetensors")).unwrap();
+    for model in ["run", "run/best.safetensors", "run/checkpoints/step-3"] {
+        let flags = ["--attacks", "fgsm", "--samples", "20", "--json"];
+        let output = adamant(&setting).args(["evaluate", model]).args(flags).output().unwrap();
+        let report = json(&output);
+        assert_eq!(report["data"], "bin:images.bin");
+        assert_eq!(report["threat"]["epsilon"], "0.25/255");
+        let kept = std::fs::read(setting.path("run/evaluation.json")).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&kept).unwrap(), report, "{model}");
+        assert_eq!(setting.verdicts("run").len(), 20);
+        std::fs::remove_file(setting.path("run/evaluation.json")).unwrap();
+    }
+}
+
+#[test]
+fn quiet_says_only_the_result_and_debug_says_what_it_runs_on() {
+    let setting = Setting::new();
+    let flags = ["--eps", "0.25/255", "--attacks", "fgsm", "--samples", "3", "--seed", "4"];
+    let quiet = setting.evaluate(&[&flags[..], &["--quiet", "--out", "result"]].concat());
+    assert!(text(&quiet.stdout).contains("3 images, seed 4"));
+    assert!(quiet.stderr.is_empty(), "{}", text(&quiet.stderr));
+
+    let run = ["--log", "debug", "--threads", "2", "--precision", "f32", "--out", "result"];
+    let debug = setting.evaluate(&[&flags[..], &run].concat());
+    let told = text(&debug.stderr);
+    assert!(told.contains("2 threads") && told.contains("written: result"), "{told}");
+
+    let none = setting.evaluate(&["--threads", "0"]);
+    refused(&none, &["--threads"]);
+}
+
+#[test]
+fn the_size_and_scaling_of_an_imported_network_can_be_stated() {
+    let setting = Setting::new();
+    let import = |flags: &[&str]| {
+        adamant(&setting)
+            .arg("import")
+            .arg(golden("cifar_resnet20.safetensors"))
+            .args(["--arch", "resnet20-cifar", "--out", "stated.safetensors"])
+            .args(flags)
+            .output()
+            .unwrap()
+    };
+    let scaling = ["--input-scaling", "0.485,0.456,0.406/0.229,0.224,0.225"];
+    let size = ["--image", "32", "--classes", "10", "--channels", "3", "--json"];
+    let report = json(&import(&[&scaling[..], &size[..]].concat()));
+    assert_eq!(report["input_scaling"], "as stated");
+    // The same numbers as the name `imagenet` stands for, so the same file.
+    let stated = std::fs::read(setting.path("stated.safetensors")).unwrap();
+    assert_eq!(stated, std::fs::read(setting.path("model.safetensors")).unwrap());
+
+    refused(&import(&["--input-scaling", "1,2/3"]), &["scaling", "hint"]);
+    let classes = import(&["--classes", "7"]);
+    assert_eq!(classes.status.code(), Some(1));
+    assert!(text(&classes.stderr).contains("linear"), "{}", text(&classes.stderr));
+}
+
+#[test]
 fn weights_of_another_architecture_are_not_imported() {
     let setting = Setting::new();
     let output = adamant(&setting)
