@@ -493,3 +493,54 @@ fn no_images_are_no_logits() {
     let frozen = engine.freeze(&network, Domain::CLEAN, engine::Precision::F32).unwrap();
     assert!(frozen.session().logits(view(&network, &[])).unwrap().values.is_empty());
 }
+
+mod g26_depth {
+    use super::*;
+    use network::architecture::{Architecture, NormChoice};
+
+    #[test]
+    fn a_training_step_of_638_layers_runs_on_a_small_stack_within_the_memory_plan() {
+        let run = || {
+            let mut architecture = Architecture::named("resnet638-cifar").unwrap();
+            architecture.input = Shape::new(3, 32, 32);
+            architecture.width = 4;
+            architecture.norm = NormChoice::MIXTURE;
+            let network = randomized(architecture.graph().unwrap(), 1);
+            let pixels = images(&network, 2, 1);
+            let engine = engine(2);
+            let pass = Pass::batch(Domain::ADVERSARIAL);
+            let (logits, recording) =
+                engine.record(&network, view(&network, &pixels), &pass).unwrap();
+            assert!(logits.values.iter().all(|z| z.is_finite()));
+            let mut upstream = Logits::zeros(2, network.graph.classes);
+            upstream.values.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 3) as f32 - 1.0);
+            let gradients = engine
+                .backward(&network, &recording, &upstream, Wants::ParametersAndInput)
+                .unwrap();
+            assert!(gradients.parameters.iter().flatten().all(|x| x.is_finite()));
+            assert!(gradients.input.iter().any(|&x| x != 0.0));
+            let frozen =
+                engine.freeze(&network, Domain::ADVERSARIAL, engine::Precision::F32).unwrap();
+            let mut ones = |_: &Logits, _: usize, by: &mut Logits| by.values.fill(1.0);
+            let (_, by_input) =
+                frozen.session().input_gradient(view(&network, &pixels), &mut ones).unwrap();
+            assert!(by_input.iter().all(|x| x.is_finite()));
+            (recording.bytes(), planned_bytes(&network, 2))
+        };
+        let small = std::thread::Builder::new().stack_size(256 * 1024);
+        let (bytes, planned) = small.spawn(run).unwrap().join().unwrap();
+        assert!(bytes <= planned, "{bytes} bytes kept, {planned} planned");
+    }
+
+    /// Each node's value once at padded channels, sums and scalings apart, and one bit for each.
+    fn planned_bytes(network: &Network, images: usize) -> usize {
+        let shapes = network.graph.shapes().unwrap();
+        let values =
+            network.graph.nodes.iter().zip(shapes).filter(|(node, _)| {
+                !matches!(node.op, network::Op::Add | network::Op::Scale { .. })
+            });
+        let words: usize =
+            values.map(|(_, s)| kernels::padded(s.channels) * s.height * s.width).sum();
+        words * images * 4 * 33 / 32
+    }
+}

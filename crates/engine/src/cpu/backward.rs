@@ -5,12 +5,13 @@
 
 use super::CpuEngine;
 use super::border;
-use super::chunk::{
-    Chunk, Context, Keep, function, linear_shape, pooling_shape, spread, unflatten,
-};
-use super::lower::{BatchParameters, Operation, Program, Step};
+use super::chunk::{Chunk, Context, Keep, function, linear_shape, pooling_shape};
+use super::lower::Operation;
 use super::normalisation::{Coefficients, variant};
+use super::rearrange::{spread, unflatten};
 use super::record::CpuRecording;
+use super::schedule::{Part, backward_segments, wanted};
+use super::sums::Sums;
 use super::weight_gradient;
 use super::weights::{Direction, Weights};
 use crate::{EngineError, Gradients, Logits, Wants};
@@ -29,15 +30,6 @@ pub(crate) struct Reverse {
     pub pending: Vec<Vec<f32>>,
     /// By step: per image the sums of `dy` and of `dy * xhat` (a gain: of `dy * x`).
     pub sums: Vec<Vec<f64>>,
-}
-
-/// A step goes back in two parts, between which chunks may have to meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Through the activation, and the sums over pixels.
-    Reduce(usize),
-    /// To the inputs.
-    Apply(usize),
 }
 
 /// What all chunks share in a backward.
@@ -93,7 +85,7 @@ impl CpuEngine {
         };
         let mut reverses: Vec<Reverse> =
             recording.chunks.iter().map(|chunk| backward.start(chunk, logit_gradient)).collect();
-        for segment in segments(program, recording.statistics) {
+        for segment in backward_segments(program, recording.statistics) {
             let run = |(chunk, reverse): (&Chunk, &mut Reverse)| {
                 let mut scratch = self.shared.scratch();
                 for part in &segment {
@@ -459,121 +451,6 @@ impl Backward<'_> {
     }
 }
 
-/// Sums over images of one step.
-struct Sums<'a> {
-    recording: &'a CpuRecording,
-    reverses: &'a [Reverse],
-    index: usize,
-}
-
-impl Sums<'_> {
-    /// Writes the parameters' gradients and returns how a batch norm with batch statistics goes back.
-    fn finish(
-        &self,
-        network: &Network,
-        wanted: bool,
-        gradients: &mut [Vec<f32>],
-    ) -> Vec<Option<BackwardCoefficients>> {
-        let program = &self.recording.program;
-        let step = &program.steps[self.index];
-        match &step.operation {
-            Operation::Batch(layer) => {
-                let norm = layer.norm;
-                if wanted {
-                    let found = self.by_branch(layer.affine.len(), step, |d| norm.affine_branch(d));
-                    for (&(gamma, beta), (gradient, product)) in layer.affine.iter().zip(found) {
-                        store(&product, &mut gradients[gamma.0]);
-                        store(&gradient, &mut gradients[beta.0]);
-                    }
-                }
-                match self.recording.statistics {
-                    Statistics::Running => Vec::new(),
-                    Statistics::Batch => self.batch_coefficients(network, layer, step),
-                }
-            }
-            Operation::Group { weight, bias, .. } if wanted => {
-                let (gradient, product) = self.by_branch(1, step, |_| 0).swap_remove(0);
-                store(&product, &mut gradients[weight.0]);
-                store(&gradient, &mut gradients[bias.0]);
-                Vec::new()
-            }
-            Operation::Convolution { bias: Some(bias), .. } if wanted => {
-                let (gradient, _) = self.by_branch(1, step, |_| 0).swap_remove(0);
-                store(&gradient, &mut gradients[bias.0]);
-                Vec::new()
-            }
-            Operation::Gain { gain } if wanted => {
-                let images = self.reverses.iter().flat_map(|reverse| &reverse.sums[self.index]);
-                gradients[gain.0][0] = images.sum::<f64>() as f32;
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Every image's sums in order of its index, with its domain.
-    fn images<'a>(
-        &'a self,
-        step: &Step,
-    ) -> impl Iterator<Item = (usize, &'a [f64], &'a [f64])> + 'a {
-        let stride = self.recording.program.values[step.output].stride;
-        let all = self.reverses.iter().flat_map(move |reverse| {
-            reverse.sums[self.index]
-                .chunks_exact(2 * stride)
-                .map(move |image| image.split_at(stride))
-        });
-        let domains = self.recording.domains.iter();
-        all.zip(domains).map(|((gradient, product), &domain)| (domain, gradient, product))
-    }
-
-    fn by_branch(
-        &self,
-        branches: usize,
-        step: &Step,
-        branch: impl Fn(usize) -> usize,
-    ) -> Vec<(Vec<f64>, Vec<f64>)> {
-        let stride = self.recording.program.values[step.output].stride;
-        let mut sums = vec![(vec![0.0; stride], vec![0.0; stride]); branches];
-        for (domain, gradient, product) in self.images(step) {
-            let (gradients, products) = &mut sums[branch(domain)];
-            gradients.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += x);
-            products.iter_mut().zip(product).for_each(|(sum, x)| *sum += x);
-        }
-        sums
-    }
-
-    fn batch_coefficients(
-        &self,
-        network: &Network,
-        layer: &BatchParameters,
-        step: &Step,
-    ) -> Vec<Option<BackwardCoefficients>> {
-        let state = self.recording.batch[self.index].as_ref();
-        let state = state.expect("the forward has found the statistics");
-        let channels = layer.norm.channels;
-        // Means of dxhat and dxhat * xhat over each statistics branch; images may differ in gamma.
-        let mut means = vec![(vec![0.0; channels], vec![0.0; channels]); layer.statistics.len()];
-        for (domain, gradient, product) in self.images(step) {
-            let branch = layer.norm.statistics_branch(domain);
-            let count = state.moments[branch].as_ref().map_or(1, |moments| moments.count);
-            let gamma =
-                &network.parameters[layer.affine[layer.norm.affine_branch(domain)].0].values;
-            let (gradients, products) = &mut means[branch];
-            for channel in 0..channels {
-                let factor = f64::from(gamma[channel]) / count as f64;
-                gradients[channel] += factor * gradient[channel];
-                products[channel] += factor * product[channel];
-            }
-        }
-        let domains = 0..layer.norm.domains;
-        let back = domains.zip(&state.coefficients).map(|(domain, forward)| {
-            let (gradient, product) = &means[layer.norm.statistics_branch(domain)];
-            forward.as_ref().map(|forward| forward.backward(gradient, product))
-        });
-        back.collect()
-    }
-}
-
 /// Means over each group of `gamma * sums`, per channel.
 fn group_means(gamma: &[f32], groups: usize, pixels: usize, sums: &[f64]) -> Vec<f64> {
     let size = gamma.len() / groups;
@@ -583,52 +460,4 @@ fn group_means(gamma: &[f32], groups: usize, pixels: usize, sums: &[f64]) -> Vec
     };
     let means: Vec<f64> = (0..groups).map(mean).collect();
     (0..gamma.len()).map(|channel| means[channel / size]).collect()
-}
-
-fn store(sums: &[f64], gradient: &mut [f32]) {
-    gradient.iter_mut().zip(sums).for_each(|(gradient, &sum)| *gradient = sum as f32);
-}
-
-/// Which values' gradients lead to something asked for.
-pub(crate) fn wanted(program: &Program, wants: Wants) -> Vec<bool> {
-    let mut wanted = vec![wants != Wants::Parameters; program.values.len()];
-    if wants != Wants::Parameters {
-        return wanted;
-    }
-    for step in &program.steps {
-        let learns = !matches!(
-            step.operation,
-            Operation::Scale { .. }
-                | Operation::Identity
-                | Operation::Subsample { .. }
-                | Operation::MaxPool { .. }
-                | Operation::GlobalAveragePool
-                | Operation::Flatten
-        );
-        wanted[step.output] =
-            learns || wanted[step.input] || step.add.is_some_and(|add| wanted[add]);
-    }
-    wanted
-}
-
-/// Runs of parts between which all chunks meet: for a batch norm's sums, and before waiting gradients fill the memory.
-fn segments(program: &Program, statistics: Statistics) -> Vec<Vec<Part>> {
-    const CONVOLUTIONS: usize = 4;
-    let mut segments = vec![Vec::new()];
-    let mut waiting = 0;
-    for index in (0..program.steps.len()).rev() {
-        let step = &program.steps[index];
-        let last = segments.last_mut().expect("there is always a segment");
-        last.push(Part::Reduce(index));
-        let meets =
-            statistics == Statistics::Batch && matches!(step.operation, Operation::Batch(_));
-        waiting += usize::from(matches!(step.operation, Operation::Convolution { .. }));
-        if meets || waiting == CONVOLUTIONS {
-            waiting = 0;
-            segments.push(vec![Part::Apply(index)]);
-        } else {
-            last.push(Part::Apply(index));
-        }
-    }
-    segments
 }

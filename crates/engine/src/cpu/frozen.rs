@@ -1,11 +1,12 @@
 //! The frozen engine: running statistics, no weight gradients, one thread's images in one core's cache.
 
-use super::backward::{Backward, wanted};
+use super::backward::Backward;
 use super::border;
 use super::buffers::BufferPool;
 use super::chunk::{Chunk, Context, Keep};
 use super::lower::Program;
-use super::record::{Weighted, chunk_images, kept, load};
+use super::record::load;
+use super::schedule::{Weighted, chunk_images, kept, wanted};
 use super::weights::{Direction, Weights};
 use crate::{EngineError, Frozen, ImagesView, Logits, Session, Wants};
 use kernels::Isa;

@@ -10,7 +10,10 @@ mod chunk;
 mod frozen;
 mod lower;
 mod normalisation;
+mod rearrange;
 mod record;
+mod schedule;
+mod sums;
 mod weight_gradient;
 mod weights;
 

@@ -4,12 +4,12 @@ use super::border;
 use super::chunk::{Chunk, Context, Keep};
 use super::lower::{BatchParameters, Operation, Program};
 use super::normalisation::{self, BatchState, MergedMoments};
+use super::schedule::{Weighted, chunk_images, forward_segments, kept, measured};
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
 use crate::{EngineError, ImagesView, Logits, Recording};
-use network::{Activation, LayerMoments, Moments, Network, Pass, Statistics};
+use network::{LayerMoments, Moments, Network, Pass, Statistics};
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// What a forward keeps for its backward; its buffers return to the engine when it is dropped.
@@ -58,7 +58,7 @@ impl CpuEngine {
         border::check_images("record", &program, images)?;
         let domains = border::domains(pass, images.count)?;
         let weights = Weights::new(network, &program, Direction::Forward);
-        let chunk_images = chunk_images(&program);
+        let chunk_images = chunk_images(&program).min(images.count.max(1));
         let chunks = (0..images.count)
             .step_by(chunk_images)
             .map(|first| Chunk::new(&program, first, chunk_images.min(images.count - first)));
@@ -95,7 +95,9 @@ impl CpuRecording {
     ) -> Result<(), EngineError> {
         let measured = measured(&self.program, self.statistics);
         let kept = kept(&self.program, Weighted::Yes);
-        for (position, segment) in segments(&self.program, &measured).into_iter().enumerate() {
+        for (position, segment) in
+            forward_segments(&self.program, &measured).into_iter().enumerate()
+        {
             for index in segment.clone() {
                 self.normalise_with(network, index)?;
             }
@@ -210,69 +212,4 @@ pub(crate) fn load(context: &Context<'_>, chunk: &mut Chunk, chunk_images: usize
     let own = &pixels[chunk.first * image..(chunk.first + chunk.count) * image];
     border::load_images(program, own, &mut buffer);
     chunk.values[program.input] = buffer;
-}
-
-/// Images in a chunk: enough that small maps fill the kernels, few enough that a value stays in a core's cache.
-pub(crate) fn chunk_images(program: &Program) -> usize {
-    const CACHED_NUMBERS: usize = 1 << 19;
-    let largest = program.values.iter().map(|value| value.len()).max().unwrap_or(1);
-    (CACHED_NUMBERS / largest).clamp(1, 8)
-}
-
-/// Which values a batch norm takes its statistics of.
-fn measured(program: &Program, statistics: Statistics) -> Vec<bool> {
-    let mut measured = vec![false; program.values.len()];
-    for step in &program.steps {
-        if matches!(step.operation, Operation::Batch(_)) {
-            measured[step.input] = statistics == Statistics::Batch;
-        }
-    }
-    measured
-}
-
-/// Runs of steps between which all chunks must meet: before a batch norm whose input the same run would measure.
-fn segments(program: &Program, measured: &[bool]) -> Vec<Range<usize>> {
-    let mut segments = Vec::new();
-    let mut start = 0;
-    let mut met = vec![false; program.values.len()];
-    let mut fresh = vec![program.input];
-    for (index, step) in program.steps.iter().enumerate() {
-        let needs = matches!(step.operation, Operation::Batch(_)) && measured[step.input];
-        if needs && !met[step.input] {
-            segments.push(start..index);
-            start = index;
-            fresh.drain(..).for_each(|value| met[value] = true);
-        }
-        fresh.push(step.output);
-    }
-    segments.push(start..program.steps.len());
-    segments
-}
-
-/// Whether a backward computes the gradients of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weighted {
-    No,
-    Yes,
-}
-
-/// Which values the backward reads; of a ReLU it reads the mask only.
-pub(crate) fn kept(program: &Program, weighted: Weighted) -> Vec<bool> {
-    let mut kept = vec![false; program.values.len()];
-    for step in &program.steps {
-        let smooth = step.activation.is_some_and(|activation| activation != Activation::Relu);
-        let reads_input = match step.operation {
-            Operation::Convolution { .. } | Operation::Gain { .. } | Operation::Linear { .. } => {
-                weighted == Weighted::Yes
-            }
-            Operation::Batch(_) | Operation::Group { .. } => true,
-            _ => false,
-        };
-        kept[step.input] |= reads_input || smooth;
-        if let Some(add) = step.add {
-            kept[add] |= smooth;
-        }
-    }
-    kept[program.output] = true;
-    kept
 }
