@@ -2,11 +2,9 @@
 
 use network::Parameters;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Whether the step looks ahead along the momentum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Momentum {
     /// Steps along the momentum.
     Heavy,
@@ -15,8 +13,7 @@ pub enum Momentum {
 }
 
 /// What the optimiser is told once; the paper's values are the default.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdSettings {
     /// Share of the last step's direction that is kept.
     pub momentum: f32,

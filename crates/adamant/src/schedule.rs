@@ -1,7 +1,5 @@
 //! The learning rate as a function of the step.
 
-use serde::{Deserialize, Serialize};
-
 /// The learning rate for a total batch by linear scaling: `per_256 * batch / 256`.
 ///
 /// The division is real: in integers every batch below 256 would get 0 (T50).
@@ -26,8 +24,7 @@ pub struct Schedule {
 }
 
 /// How the base rate is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WarmUp {
     /// At once.
     None,
@@ -43,8 +40,7 @@ pub enum WarmUp {
 }
 
 /// How the rate falls from the base.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Decay {
     /// Not at all.
     Constant,

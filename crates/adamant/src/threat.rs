@@ -322,7 +322,7 @@ pub enum ThreatError {
         found: String,
     },
     /// In another unit than pixels of `[0, 1]`.
-    #[error("{quantity} is {found}, above 1\n  hint: pixels are in [0, 1]; write \"{found}/255\"")]
+    #[error("{quantity} is {found}, above 1\n  hint: pixels are in [0, 1]{}", in_255(found))]
     AboveOne {
         /// Radius or step.
         quantity: &'static str,
@@ -335,6 +335,11 @@ pub enum ThreatError {
         /// What was written.
         found: String,
     },
+}
+
+/// What to write instead; a fraction above 1 is no slip of units.
+fn in_255(found: &str) -> String {
+    if found.contains('/') { String::new() } else { format!("; write \"{found}/255\"") }
 }
 
 #[cfg(test)]
@@ -372,6 +377,8 @@ mod tests {
             error.to_string(),
             "epsilon is 8, above 1\n  hint: pixels are in [0, 1]; write \"8/255\""
         );
+        let error = ThreatModel::new(Norm::Linf, epsilon("300/255")).expect_err("above 1");
+        assert_eq!(error.to_string(), "epsilon is 300/255, above 1\n  hint: pixels are in [0, 1]");
         assert!(ThreatModel::new(Norm::L2, epsilon("3.0")).is_ok());
         assert!(ThreatModel::new(Norm::Linf, epsilon("1")).is_ok());
     }

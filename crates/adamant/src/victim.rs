@@ -105,6 +105,10 @@ impl<E: Engine> Victim for BatchVictim<'_, E> {
     fn passes(&self) -> Passes {
         self.passes
     }
+
+    fn has_independent_images(&self) -> bool {
+        false
+    }
 }
 
 fn failed(error: EngineError) -> VictimError {

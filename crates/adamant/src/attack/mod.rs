@@ -49,6 +49,12 @@ pub trait Victim {
 
     /// Passes so far.
     fn passes(&self) -> Passes;
+
+    /// Whether an image's answer is its own; with batch statistics it depends on the images beside it, and a search
+    /// that drops some changes the answers of the others.
+    fn has_independent_images(&self) -> bool {
+        true
+    }
 }
 
 /// Work done, in passes of one image.

@@ -11,7 +11,7 @@ pub(super) type Search<'a> =
 /// Runs `search` for every restart and keeps for every image the first result that reaches the aim, else the one with
 /// the largest gain.
 ///
-/// An image whose aim is reached is not searched again (T39). A single restart has nothing to compare and costs no
+/// An image whose aim is reached is not searched again (T39), unless others depend on it. A single restart has nothing to compare and costs no
 /// further forward pass.
 ///
 /// Errors: those of `search` and of the victim; `NonFinite` if a result's loss is not a number.
@@ -34,6 +34,7 @@ pub(super) fn worst_per_image(
     let mut best = batch.images.clone();
     let mut best_gain = vec![f64::NEG_INFINITY; count];
     let mut best_restart = vec![first; count];
+    let mut reached = vec![false; count];
     let mut standing: Vec<usize> = (0..count).collect();
     for restart in first..first + restarts {
         if standing.is_empty() {
@@ -54,12 +55,14 @@ pub(super) fn worst_per_image(
                 let attack = attack.to_owned();
                 return Err(AttackError::NonFinite { attack, step: steps, what: "loss", index });
             }
-            if score.reached || score.gain > best_gain[position] {
+            let is_better = score.reached || score.gain > best_gain[position];
+            if is_better && !reached[position] {
                 best.one_mut(position).copy_from_slice(found.one(row));
                 best_gain[position] = score.gain;
                 best_restart[position] = restart;
             }
-            if !score.reached {
+            reached[position] |= score.reached;
+            if !(reached[position] && victim.has_independent_images()) {
                 still_standing.push(position);
             }
         }

@@ -83,3 +83,18 @@ fn a_targeted_attack_needs_a_class_to_aim_at() {
     let found = attack.expect("a name").perturb(&mut victim, &batch, &stream(1));
     assert!(matches!(found, Err(AttackError::TooFewClasses { classes: 1 })));
 }
+
+#[test]
+fn settings_are_plain_data_that_reads_itself_back_and_knows_its_keys() {
+    let threat = threat(Norm::L2, "0.5");
+    let scope = CoinScope::PerBatch;
+    let start = Start::CleanWithProbability { probability: 0.2, scope };
+    let step_size = StepSize::AtLeastEpsilonOverSteps("1/255".parse().expect("a length"));
+    let goal = Goal::Targeted(TargetRule::UniformOther);
+    let written = PgdSettings { goal, step_size, ..settings(&threat, 30, start, 2) };
+    let text = toml::to_string(&written).expect("plain data");
+    assert_eq!(toml::from_str::<PgdSettings>(&text).expect(&text), written);
+    let misspelt = text.replace("restarts", "restart");
+    let error = toml::from_str::<PgdSettings>(&misspelt).expect_err("no such key").to_string();
+    assert!(error.contains("unknown field `restart`"), "{error}");
+}
