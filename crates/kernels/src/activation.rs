@@ -75,13 +75,9 @@ per_isa! {
     /// Shapes: `gradient` `[pixels, stride]`, `mask` `[pixels, stride / 16]`, bit `l` for channel `16 panel + l`.
     pub fn apply_mask(mask: &[u16], gradient: &mut [f32]) {
         assert_eq!(mask.len() * crate::LANES, gradient.len(), "mask and gradient");
-        for (&bits, lanes) in mask.iter().zip(gradient.chunks_exact_mut(crate::LANES)) {
-            let bits = u32::from(bits);
-            for (lane, value) in lanes.iter_mut().enumerate() {
-                // Without a branch and without a variable shift, so that it vectorises everywhere.
-                let keep = u32::from(bits & (1 << lane) == 0).wrapping_sub(1);
-                *value = f32::from_bits(value.to_bits() & keep);
-            }
+        for (&bits, lanes) in mask.iter().zip(gradient.as_chunks_mut::<{ crate::LANES }>().0) {
+            // SAFETY: there are sixteen lanes, and the body runs only where `V` does.
+            unsafe { V::load(lanes.as_ptr()).keep(bits).store(lanes.as_mut_ptr()) };
         }
     }
 }

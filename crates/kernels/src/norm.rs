@@ -10,15 +10,15 @@ per_isa! {
     ///
     /// Shapes: `input` `[pixels, stride]`, `sums` `[stride]`, overwritten.
     pub fn sums(input: &[f32], sums: &mut [f64]) {
-        for_panels(input, sums.len(), |panel, rows| {
+        for panel in panels(input, sums.len()) {
             let mut total = [0.0_f64; LANES];
-            for row in rows {
+            for row in PanelRows::new(input, sums.len(), panel) {
                 for (total, &x) in total.iter_mut().zip(row) {
                     *total += f64::from(x);
                 }
             }
             sums[panel..panel + LANES].copy_from_slice(&total);
-        });
+        }
     }
 }
 
@@ -28,17 +28,17 @@ per_isa! {
     /// Shapes: `input` `[pixels, stride]`, `mean` and `squares` `[stride]`; `squares` is overwritten.
     pub fn centred_squares(input: &[f32], mean: &[f64], squares: &mut [f64]) {
         assert_eq!(mean.len(), squares.len(), "mean and centred squares");
-        for_panels(input, squares.len(), |panel, rows| {
+        for panel in panels(input, squares.len()) {
             let centre: [f64; LANES] = mean[panel..panel + LANES].try_into().expect("one panel");
             let mut total = [0.0_f64; LANES];
-            for row in rows {
+            for row in PanelRows::new(input, squares.len(), panel) {
                 for ((total, &x), centre) in total.iter_mut().zip(row).zip(centre) {
                     let distance = f64::from(x) - centre;
                     *total += distance * distance;
                 }
             }
             squares[panel..panel + LANES].copy_from_slice(&total);
-        });
+        }
     }
 }
 
@@ -75,21 +75,12 @@ per_isa! {
             if let Some(mask) = &mut mask {
                 let lanes = y.as_chunks::<LANES>().0;
                 for (bits, lanes) in mask[pixel * words..][..words].iter_mut().zip(lanes) {
-                    *bits = positive(lanes);
+                    // SAFETY: there are sixteen lanes, and the body runs only where `V` does.
+                    *bits = unsafe { V::load(lanes.as_ptr()).positive() };
                 }
             }
         }
     }
-}
-
-/// Bit `l` says whether value `l` is above zero.
-#[inline(always)]
-fn positive(lanes: &[f32; LANES]) -> u16 {
-    let mut bits = 0;
-    for (lane, &y) in lanes.iter().enumerate() {
-        bits |= u16::from(y > 0.0) << lane;
-    }
-    bits
 }
 
 per_isa! {
@@ -102,11 +93,11 @@ per_isa! {
         let stride = gradient_sums.len();
         assert_eq!(input.len(), output_gradient.len(), "norm input and output gradient");
         assert!([mean.len(), inverse_deviation.len(), product_sums.len()] == [stride; 3], "norm channels");
-        for_panels(input, stride, |panel, rows| {
+        for panel in panels(input, stride) {
             let centre: [f64; LANES] = mean[panel..panel + LANES].try_into().expect("one panel");
             let mut gradient = [0.0_f64; LANES];
             let mut product = [0.0_f64; LANES];
-            for (row, dy) in rows.zip(output_gradient.chunks_exact(stride)) {
+            for (row, dy) in PanelRows::new(input, stride, panel).zip(output_gradient.chunks_exact(stride)) {
                 let dy = &dy[panel..panel + LANES];
                 for lane in 0..LANES {
                     let dy = f64::from(dy[lane]);
@@ -118,7 +109,7 @@ per_isa! {
             for lane in 0..LANES {
                 product_sums[panel + lane] = product[lane] * inverse_deviation[panel + lane];
             }
-        });
+        }
     }
 }
 
@@ -189,23 +180,28 @@ per_isa! {
     }
 }
 
-/// Calls `body` with the first channel of every panel and that panel's sixteen channels of all pixels in order.
+/// The first channel of every panel.
 #[inline(always)]
-fn for_panels<'a>(input: &'a [f32], stride: usize, mut body: impl FnMut(usize, PanelRows<'a>)) {
+fn panels(input: &[f32], stride: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
     assert!(
         stride > 0 && stride.is_multiple_of(LANES),
         "a stride of {stride} is no multiple of 16"
     );
     assert_eq!(input.len() % stride, 0, "pixels and stride");
-    for panel in (0..stride).step_by(LANES) {
-        body(panel, PanelRows { rows: input.chunks_exact(stride), panel });
-    }
+    (0..stride).step_by(LANES)
 }
 
 /// One panel of every pixel.
 struct PanelRows<'a> {
     rows: std::slice::ChunksExact<'a, f32>,
     panel: usize,
+}
+
+impl<'a> PanelRows<'a> {
+    #[inline(always)]
+    fn new(input: &'a [f32], stride: usize, panel: usize) -> Self {
+        Self { rows: input.chunks_exact(stride), panel }
+    }
 }
 
 impl<'a> Iterator for PanelRows<'a> {

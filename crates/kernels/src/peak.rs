@@ -59,7 +59,11 @@ unsafe fn chains<V: Vector, const C: usize>(rounds: usize) -> [f32; LANES] {
     unsafe {
         let left = V::load(numbers.as_ptr().add(LANES));
         let right = V::load(numbers.as_ptr().add(2 * LANES));
-        let mut sums = [V::load(numbers.as_ptr()); C];
+        let mut sums = [V::zero(); C];
+        for (c, sum) in sums.iter_mut().enumerate() {
+            // All different, or the compiler may see that all chains are one.
+            *sum = V::load(numbers.as_ptr().add(c));
+        }
         for _ in 0..rounds {
             for sum in &mut sums {
                 *sum = sum.multiply_add(left, right);

@@ -58,8 +58,11 @@ impl Vector for Portable {
     }
     #[inline(always)]
     unsafe fn keep(mut self, mask: u16) -> Self {
+        let mask = u32::from(mask);
         for (lane, value) in self.0.iter_mut().enumerate() {
-            *value = if mask >> lane & 1 == 1 { *value } else { 0.0 };
+            // Without a branch and without a variable shift, so that it vectorises everywhere.
+            let keep = u32::from(mask & (1 << lane) == 0).wrapping_sub(1);
+            *value = f32::from_bits(value.to_bits() & keep);
         }
         self
     }
