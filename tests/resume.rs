@@ -1,0 +1,317 @@
+//! Training as a user meets it: killed, interrupted, out of disk, misspelt; told through the binary.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const TINY: &str = "
+[data]
+source = 'idx:images'
+validation = 24
+pad = 1
+[network]
+architecture = 'resnet8-cifar'
+width = 4
+[attack]
+epsilon = 0.1
+steps = 2
+step_size = 0.05
+[optimizer]
+learning_rate = 0.05
+learning_rate_scaling = 'none'
+[training]
+epochs = 6
+batch_size = 16
+checkpoint_every_steps = 1
+[evaluation]
+select_by = 'pgd-2'
+attacks = ['fgsm', 'pgd-2']
+";
+
+/// A folder with a tiny recipe, 120 training and 40 test images of 12x12 pixels.
+struct Setting {
+    folder: TempDir,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let setting = Self { folder: tempfile::tempdir().expect("a folder") };
+        let images = setting.path("images");
+        fs::create_dir(&images).expect("a folder");
+        for (part, count) in [("train", 120), ("t10k", 40)] {
+            write_idx(&images, part, count);
+        }
+        fs::write(setting.path("tiny.toml"), TINY).expect("a recipe");
+        setting
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adamant"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
+    }
+
+    /// Starts the run of `out`, or continues it where there is one to continue.
+    fn go_on(&self, out: &str) -> Child {
+        let resume =
+            if self.path(out).join("recipe.toml").exists() { "--resume" } else { "--quiet" };
+        self.spawn(&["train", "tiny.toml", "--out", out, resume])
+    }
+}
+
+/// A bright bar at a height that depends on the class, over noise.
+fn write_idx(folder: &Path, part: &str, count: u32) {
+    let mut bits = count;
+    let mut pixels = [0x803, count, 12, 12].map(u32::to_be_bytes).concat();
+    let mut labels = [0x801, count].map(u32::to_be_bytes).concat();
+    for image in 0..count {
+        let label = image % 3;
+        labels.push(label as u8);
+        for pixel in 0..144 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let bar = if pixel / 12 / 4 == label { 160 } else { 20 };
+            pixels.push(bar + (bits >> 26) as u8);
+        }
+    }
+    fs::write(folder.join(format!("{part}-images-idx3-ubyte")), pixels).expect("images");
+    fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).expect("labels");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// The metrics without what a clock says.
+fn metrics(folder: &Path) -> Vec<Value> {
+    let lines = fs::read_to_string(folder.join("metrics.jsonl")).expect("metrics");
+    let parse = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).expect("a line of JSON");
+        for clock in ["seconds", "images_per_second"] {
+            line.as_object_mut().expect("an object").remove(clock);
+        }
+        line
+    };
+    lines.lines().map(parse).collect()
+}
+
+fn same_run(left: &Path, right: &Path) {
+    for name in ["last.safetensors", "best.safetensors"] {
+        let bytes = |folder: &Path| fs::read(folder.join(name)).expect("a model");
+        assert!(bytes(left) == bytes(right), "{name} differs");
+    }
+    assert_eq!(metrics(left), metrics(right));
+}
+
+/// Waits until the run has written so many lines of metrics.
+fn wait_for_steps(folder: &Path, lines: usize, child: &mut Child) {
+    let began = Instant::now();
+    loop {
+        let written = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+        if written.lines().count() >= lines {
+            return;
+        }
+        let ended = child.try_wait().expect("a child");
+        assert!(ended.is_none(), "the run ended before {lines} lines of metrics: {ended:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "no {lines} lines of metrics");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+mod g17_kill_and_resume {
+    use super::*;
+
+    #[test]
+    fn a_run_killed_at_five_random_points_and_resumed_equals_the_undisturbed_run() {
+        let setting = Setting::new();
+        let began = Instant::now();
+        succeeds(&setting.run(&["train", "tiny.toml", "--out", "undisturbed", "--quiet"]));
+        let whole = began.elapsed().as_secs_f64();
+        // Five lives of a random share of the time a whole run takes; each may end anywhere, in a checkpoint too.
+        let mut bits = std::process::id();
+        for _ in 0..5 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let share = f64::from(bits >> 8) / f64::from(1 << 24);
+            let mut child = setting.go_on("killed");
+            sleep(Duration::from_secs_f64(0.5 * whole * share));
+            child.kill().expect("SIGKILL");
+            child.wait().expect("the child ends");
+        }
+        assert!(setting.go_on("killed").wait().expect("the child ends").success());
+        same_run(&setting.path("undisturbed"), &setting.path("killed"));
+        let verdicts = |out: &str| fs::read(setting.path(out).join("verdicts.jsonl")).unwrap();
+        assert_eq!(verdicts("undisturbed"), verdicts("killed"));
+    }
+
+    #[test]
+    fn one_thread_and_two_give_the_same_bytes() {
+        let setting = Setting::new();
+        for threads in ["1", "2"] {
+            let arguments =
+                ["train", "tiny.toml", "--quiet", "--out", threads, "--threads", threads];
+            succeeds(&setting.run(&arguments));
+        }
+        same_run(&setting.path("1"), &setting.path("2"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn ctrl_c_and_sigterm_write_a_checkpoint_and_exit_130_and_143() {
+        let setting = Setting::new();
+        succeeds(&setting.run(&["train", "tiny.toml", "--out", "undisturbed", "--quiet"]));
+        for (signal, code) in [("INT", 130), ("TERM", 143)] {
+            let mut child = setting.go_on(signal);
+            wait_for_steps(&setting.path(signal), 3, &mut child);
+            let kill = format!("kill -{signal} {}", child.id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh").success());
+            assert_eq!(child.wait().expect("the child ends").code(), Some(code));
+            let record = fs::read(setting.path(signal).join("run.json")).expect("a record");
+            let record: Value = serde_json::from_slice(&record).expect("JSON");
+            assert_eq!(record["status"], "interrupted");
+            assert!(setting.go_on(signal).wait().expect("the child ends").success());
+            same_run(&setting.path("undisturbed"), &setting.path(signal));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_full_disk_is_a_clear_error_and_the_run_goes_on_once_there_is_room() {
+        let setting = Setting::new();
+        succeeds(&setting.run(&["train", "tiny.toml", "--out", "undisturbed", "--quiet"]));
+        let mut child = setting.go_on("full");
+        wait_for_steps(&setting.path("full"), 3, &mut child);
+        child.kill().expect("SIGKILL");
+        child.wait().expect("the child ends");
+        let before = checkpoints(&setting.path("full"));
+        // A limit of 8 blocks of 512 bytes is smaller than the model; without the trap the signal would end the program.
+        let script = format!(
+            "trap '' XFSZ; ulimit -f 16; exec '{}' train tiny.toml --out full --resume --quiet",
+            env!("CARGO_BIN_EXE_adamant")
+        );
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(setting.folder.path())
+            .output()
+            .expect("sh");
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("the disk is full or a size limit is reached"), "{message}");
+        assert!(message.contains("safetensors") && message.contains("--resume"), "{message}");
+        assert_eq!(checkpoints(&setting.path("full")), before);
+        assert!(setting.go_on("full").wait().expect("the child ends").success());
+        same_run(&setting.path("undisturbed"), &setting.path("full"));
+    }
+
+    fn checkpoints(run: &Path) -> Vec<String> {
+        let entries = fs::read_dir(run.join("checkpoints")).expect("checkpoints");
+        let mut names: Vec<String> = entries
+            .map(|e| e.expect("an entry").file_name().into_string().expect("text"))
+            .collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn a_training_run_ends_with_a_table_of_both_branches_and_the_paths_of_its_files() {
+    let setting = Setting::new();
+    let output = setting.run(&["train", "tiny.toml", "--set", "training.epochs=1"]);
+    succeeds(&output);
+    let table = text(&output.stdout);
+    for part in
+        ["adversarial branch", "clean branch", "fgsm", "pgd-2", "runs/tiny/best.safetensors"]
+    {
+        assert!(table.contains(part), "{table}");
+    }
+    // A second run does not overwrite the first.
+    succeeds(&setting.run(&["train", "tiny.toml", "--set", "training.epochs=1", "--quiet"]));
+    for file in ["evaluation.json", "evaluation-clean/evaluation.json", "metrics.jsonl"] {
+        assert!(setting.path("runs/tiny").join(file).is_file());
+        assert!(setting.path("runs/tiny-2").join(file).is_file());
+    }
+}
+
+#[test]
+fn the_result_as_json_stands_alone_on_standard_output() {
+    let setting = Setting::new();
+    let output = setting.run(&["train", "tiny.toml", "--json", "--set", "training.epochs=1"]);
+    succeeds(&output);
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    assert_eq!(result["evaluations"][0]["branch"], "adversarial");
+    assert_eq!(result["evaluations"][1]["branch"], "clean");
+    assert_eq!(result["evaluations"][0]["samples"], 40);
+}
+
+#[test]
+fn what_is_wrong_with_a_recipe_is_told_with_exit_code_2_and_no_folder_appears() {
+    let setting = Setting::new();
+    let no_path = ["train", "quikstart"];
+    let absent = ["train", "absent.toml"];
+    let misspelt = ["train", "tiny.toml", "--set", "attack.epsilom=0.1"];
+    let eight = ["train", "tiny.toml", "--set", "attack.epsilon=8"];
+    let unknown = ["train", "tiny.toml", "--data", "fashion"];
+    for (arguments, parts) in [
+        (&no_path[..], &["quikstart", "quickstart", "paper_r152"][..]),
+        (&absent, &["absent.toml"]),
+        (&misspelt, &["--set: attack.epsilom", "did you mean attack.epsilon?", "attack.steps"]),
+        (&eight, &["--set: attack.epsilon is 8, above 1", "hint:", "8/255"]),
+        (&unknown, &["data.source", "fashion-sample"]),
+    ] {
+        let output = setting.run(arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{arguments:?}: {message}");
+        }
+    }
+    assert!(!setting.path("runs").exists());
+}
+
+#[test]
+fn a_resumed_run_with_another_recipe_is_refused_by_the_keys_name() {
+    let setting = Setting::new();
+    let short = ["train", "tiny.toml", "--out", "run", "--quiet", "--set", "training.epochs=1"];
+    succeeds(&setting.run(&short));
+    let output = setting.run(&["train", "tiny.toml", "--out", "run", "--resume"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("training.epochs is 6, but the run was started with 1"), "{message}");
+    // Its own recipe is what it is resumed with where none is named.
+    succeeds(&setting.run(&["train", "--out", "run", "--resume", "--quiet"]));
+}
+
+#[test]
+fn a_truncated_file_of_images_is_named() {
+    let setting = Setting::new();
+    let path = setting.path("images/train-images-idx3-ubyte");
+    let whole = fs::read(&path).expect("images");
+    fs::write(&path, &whole[..whole.len() - 100]).expect("images");
+    let output = setting.run(&["train", "tiny.toml"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("train-images-idx3-ubyte") && message.contains("expected"),
+        "{message}"
+    );
+}
