@@ -211,14 +211,9 @@ impl Architecture {
     /// Batch norm, ReLU, pixels scaled to `[-1, 1]`; 10 classes at 32 pixels, ImageNet's depths without `-cifar` 1,000
     /// at 224. Errors: [`NetworkError::UnknownArchitecture`], with the names there are.
     pub fn named(name: &str) -> Result<Self, NetworkError> {
-        Self::parse(name).ok_or_else(|| {
-            let meant = format!("{name}-cifar");
-            let meant = match Self::parse(&meant) {
-                Some(_) => format!("{meant}, or "),
-                None => String::new(),
-            };
-            let hint = format!("{meant}one of {}", Self::names());
-            NetworkError::UnknownArchitecture { name: name.into(), hint }
+        Self::parse(name).ok_or_else(|| NetworkError::UnknownArchitecture {
+            name: name.into(),
+            hint: format!("one of {}", Self::names()),
         })
     }
 
@@ -226,7 +221,7 @@ impl Architecture {
     pub fn names() -> String {
         let depths = resnet::DEPTHS.map(|depth| depth.to_string()).join("|");
         format!(
-            "resnet{depths}, the same with -cifar for a 3x3 stem, resnet8|14|20|32|44|56|110-cifar or another 6n+2, \
+            "resnet{depths}, the same with -cifar for a 3x3 stem, resnet8|14|20|32|44|56|110-cifar or another 6n+2 (the suffix may be left out), \
              wrn-D-K with D = 6n+4 such as wrn-28-10; -wN at the end sets the channels of the first stage"
         )
     }
@@ -248,21 +243,19 @@ impl Architecture {
             Some(depth) => (number(depth)?, Stem::Cifar),
             None => (number(rest)?, Stem::Imagenet),
         };
-        let mut architecture = match stem {
-            _ if resnet::DEPTHS.contains(&depth) => {
-                let width = width.unwrap_or(resnet::WIDTH);
-                Self { stem, ..Self::base(Family::Resnet, depth, width) }
+        if resnet::DEPTHS.contains(&depth) {
+            let width = width.unwrap_or(resnet::WIDTH);
+            let mut architecture = Self { stem, ..Self::base(Family::Resnet, depth, width) };
+            if stem == Stem::Imagenet {
+                architecture.input = IMAGENET;
+                architecture.classes = 1000;
             }
-            Stem::Cifar if depth >= 8 && depth % 6 == 2 => {
-                Self::base(Family::CifarResnet, depth, width.unwrap_or(cifar_resnet::WIDTH))
-            }
-            _ => return None,
-        };
-        if stem == Stem::Imagenet {
-            architecture.input = IMAGENET;
-            architecture.classes = 1000;
+            return Some(architecture);
         }
-        Some(architecture)
+        // Many call a CIFAR ResNet plainly `resnet20`; no network for ImageNet has a depth of 6n+2 here.
+        let known = depth >= 8 && depth % 6 == 2;
+        let width = width.unwrap_or(cifar_resnet::WIDTH);
+        known.then(|| Self::base(Family::CifarResnet, depth, width))
     }
 
     fn base(family: Family, depth: usize, width: usize) -> Self {
@@ -380,8 +373,13 @@ mod tests {
             let message = Architecture::named(name).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("338|638"), "{message}");
         }
-        let message = Architecture::named("resnet20").unwrap_err().to_string();
-        assert!(message.contains("hint: resnet20-cifar, or one of"), "{message}");
+    }
+
+    #[test]
+    fn a_cifar_resnet_may_be_called_without_its_suffix() {
+        let plain = Architecture::named("resnet20").unwrap();
+        assert_eq!(plain, Architecture::named("resnet20-cifar").unwrap());
+        assert_eq!(Architecture::named("resnet50").unwrap().family, Family::Resnet);
     }
 
     #[test]
