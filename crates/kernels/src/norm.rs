@@ -56,29 +56,29 @@ per_isa! {
         assert_eq!(input.len() % stride, 0, "norm input and stride");
         assert!(add.is_none_or(|add| add.len() == input.len()), "norm input and addend");
         assert!(mask.as_ref().is_none_or(|mask| mask.len() * LANES == output.len()), "norm mask");
-        let words = stride / LANES;
         let mut mask = mask;
-        for (pixel, (x, y)) in input.chunks_exact(stride).zip(output.chunks_exact_mut(stride)).enumerate() {
-            for (((y, &x), &factor), &shift) in y.iter_mut().zip(x).zip(factor).zip(shift) {
-                *y = x * factor + shift;
-            }
-            if let Some(add) = add {
-                for (y, &add) in y.iter_mut().zip(&add[pixel * stride..][..stride]) {
-                    *y += add;
+        let mut channel = 0;
+        for panel in 0..output.len() / LANES {
+            let at = panel * LANES;
+            // SAFETY: the body runs only where `V` does; every array was checked to hold sixteen values at `at`, the
+            // per-channel ones at `channel`.
+            unsafe {
+                // Onto zero the product is rounded once: the same bits with and without fused multiply-adds.
+                let mut value = V::zero()
+                    .multiply_add(V::load(input.as_ptr().add(at)), V::load(factor.as_ptr().add(channel)))
+                    .add(V::load(shift.as_ptr().add(channel)));
+                if let Some(add) = add {
+                    value = value.add(V::load(add.as_ptr().add(at)));
                 }
-            }
-            if relu == Relu::Yes {
-                for y in y.iter_mut() {
-                    *y = if *y < 0.0 { 0.0 } else { *y };
+                if relu == Relu::Yes {
+                    value = value.relu();
                 }
-            }
-            if let Some(mask) = &mut mask {
-                let lanes = y.as_chunks::<LANES>().0;
-                for (bits, lanes) in mask[pixel * words..][..words].iter_mut().zip(lanes) {
-                    // SAFETY: there are sixteen lanes, and the body runs only where `V` does.
-                    *bits = unsafe { V::load(lanes.as_ptr()).positive() };
+                if let Some(mask) = &mut mask {
+                    *mask.get_unchecked_mut(panel) = value.positive();
                 }
+                value.store(output.as_mut_ptr().add(at));
             }
+            channel = if channel + LANES < stride { channel + LANES } else { 0 };
         }
     }
 }
