@@ -42,4 +42,12 @@ pub enum EngineError {
         /// What the system said.
         reason: String,
     },
+    /// The processor cannot run the kernels asked for.
+    #[error("{asked} kernels need instructions that this processor lacks; its best are {best}")]
+    InstructionSet {
+        /// What was asked for.
+        asked: kernels::Isa,
+        /// What would work.
+        best: kernels::Isa,
+    },
 }

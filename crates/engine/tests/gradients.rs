@@ -64,14 +64,14 @@ fn check(name: &str, network: &Network, count: usize, pass: &Pass, isa: Isa) {
     assert!(error < GRADIENTS, "{name}, {pass:?}, {isa}: the input gradient is off by {error:e}");
 }
 
-/// At most 12 entries spread over a tensor: the engine's gradient and the central difference.
+/// At most 6 entries spread over a tensor: the engine's gradient and the central difference.
 fn differences(
     gradient: &[f32],
     centre: f64,
     mut moved: impl FnMut(usize, f64) -> f64,
 ) -> (Vec<f64>, Vec<f64>) {
     let (mut found, mut expected) = (Vec::new(), Vec::new());
-    let skip = gradient.len().div_ceil(12);
+    let skip = gradient.len().div_ceil(6);
     for entry in (0..gradient.len()).step_by(skip) {
         let (up, down) = (moved(entry, STEP), moved(entry, -STEP));
         let kink = ((up - centre) - (centre - down)).abs() > 1e-4 * (up - down).abs() + 1e-11;

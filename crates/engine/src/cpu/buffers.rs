@@ -35,6 +35,12 @@ impl BufferPool {
         self.masks.take(length)
     }
 
+    /// Frees everything.
+    pub fn clear(&self) {
+        self.numbers.lock().clear();
+        self.masks.lock().clear();
+    }
+
     /// Returns a mask.
     pub fn give_mask(&self, mask: Vec<u16>) {
         self.masks.give(mask);

@@ -360,9 +360,11 @@ pub(crate) fn function(activation: Activation) -> Function {
 
 /// Applies a smooth activation in place.
 fn activate(context: &Context<'_>, layout: Value, smooth: Activation, output: &mut [f32]) {
-    let before = output.to_vec();
+    let mut before = context.buffers.take(output.len());
+    before.copy_from_slice(output);
     let (channels, stride) = (layout.shape.channels, layout.stride);
     activation::forward(context.isa, function(smooth), channels, stride, &before, output);
+    context.buffers.give(before);
 }
 
 pub(crate) fn sum(left: &[f32], right: &[f32], output: &mut [f32]) {

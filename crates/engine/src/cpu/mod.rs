@@ -49,9 +49,21 @@ pub struct CpuEngine {
 pub(crate) struct Shared {
     buffers: BufferPool,
     scratches: Mutex<Vec<Scratch>>,
+    /// Of the last pass: name, domains and image of its graph.
+    last: Mutex<(String, usize, Option<network::Shape>)>,
 }
 
 impl Shared {
+    /// Frees the buffers if another architecture's pass begins: theirs would be of other lengths.
+    fn begin(&self, graph: &network::Graph) {
+        let now = (graph.name.clone(), graph.domains, Some(graph.input));
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *last != now {
+            self.buffers.clear();
+            *last = now;
+        }
+    }
+
     fn scratch(&self) -> Scratch {
         self.scratches().pop().unwrap_or_default()
     }
@@ -66,8 +78,14 @@ impl Shared {
 }
 
 impl CpuEngine {
-    /// Starts the threads. Errors: the operating system refuses them.
+    /// Starts the threads; 0 means one per core.
+    ///
+    /// Errors: this processor lacks the instructions; the operating system refuses the threads.
     pub fn new(settings: CpuSettings) -> Result<Self, EngineError> {
+        if !settings.isa.is_available() {
+            let best = Isa::detected();
+            return Err(EngineError::InstructionSet { asked: settings.isa, best });
+        }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.threads)
             .thread_name(|index| format!("engine-{index}"))

@@ -57,6 +57,7 @@ impl CpuEngine {
         let program = Program::new(network)?;
         border::check_images("record", &program, images)?;
         let domains = border::domains(pass, images.count)?;
+        self.shared.begin(&network.graph);
         let weights = Weights::new(network, &program, Direction::Forward);
         let chunk_images = chunk_images(&program).min(images.count.max(1));
         let chunks = (0..images.count)
