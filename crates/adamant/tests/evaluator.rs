@@ -1,6 +1,8 @@
 //! The evaluator on a network small enough to know every answer: two pixels, two classes, linear.
 
-use adamant::attack::{Attack, AttackError, AttackStream, Perturbed, Victim};
+use adamant::attack::{
+    Attack, AttackDefaults, AttackError, AttackStream, Perturbed, Restarts, Victim, parse,
+};
 use adamant::evaluate::{EvaluateError, Evaluation, Evaluator, Protocol, Samples, Silent, Subject};
 use adamant::image::{Batch, Images, Logits, Shape};
 use adamant::threat::{Epsilon, Norm, ThreatModel};
@@ -111,6 +113,42 @@ impl Attack for Scripted {
     }
 }
 
+/// An attack of two searches: the first pushes images of even index, the second those of odd index.
+#[derive(Clone)]
+struct TwoSearches {
+    targets: Option<fn(u32) -> u32>,
+    met: Arc<Mutex<Vec<(u32, u64)>>>,
+}
+
+impl Attack for TwoSearches {
+    fn name(&self) -> String {
+        "two".to_string()
+    }
+
+    fn perturb(
+        &self,
+        victim: &mut dyn Victim,
+        batch: &Batch,
+        stream: &AttackStream,
+    ) -> Result<Perturbed, AttackError> {
+        let restart = stream.first_restart;
+        let met = batch.indices.iter().map(|&index| (restart, index));
+        self.met.lock().expect("no test panics here").extend(met);
+        let even_odd = move |pixels: &[f32], index: u64| {
+            let by = if index % 2 == u64::from(restart) { -0.25 } else { 0.0 };
+            vec![pixels[0] + by, pixels[1]]
+        };
+        let mut single = Scripted::new("two", even_odd);
+        single.targets = self.targets;
+        let perturbed = single.perturb(victim, batch, stream)?;
+        Ok(Perturbed { restarts: vec![restart; batch.images.count], ..perturbed })
+    }
+
+    fn restarts(&self) -> Option<Restarts> {
+        Some(Restarts { single: Box::new(self.clone()), count: 2 })
+    }
+}
+
 /// Class 1 where the first pixel is above one half.
 const HALF: Linear = Linear { weight: [1.0, 0.0], bias: -0.5 };
 
@@ -151,6 +189,61 @@ fn run(evaluator: &Evaluator, judged: Linear, data: &Batch) -> Result<Evaluation
 
 fn boxed(attack: Scripted) -> Box<dyn Attack> {
     Box::new(attack)
+}
+
+mod g8_restarts {
+    use super::*;
+
+    /// Five images of first pixels 0.55 to 0.75, labelled 1: each falls when pushed by 0.25.
+    fn five() -> Batch {
+        let pixels = (0..5).flat_map(|i| [0.55 + 0.04 * i as f32, 0.5]).collect();
+        Batch {
+            images: Images { count: 5, shape: SHAPE, pixels },
+            labels: vec![1; 5],
+            indices: (0..5).collect(),
+        }
+    }
+
+    #[test]
+    fn images_that_fall_to_different_restarts_all_count_and_none_is_searched_again() {
+        let attack = TwoSearches { targets: None, met: Arc::default() };
+        let met = attack.met.clone();
+        let report = run(&evaluator(vec![Box::new(attack)]), HALF, &five()).unwrap();
+        assert_eq!(report.worst_case_accuracy, Some(0.0));
+        let restarts: Vec<_> =
+            report.verdict_list.iter().map(|verdict| verdict.restart.unwrap()).collect();
+        assert_eq!(restarts, [0, 1, 0, 1, 0]);
+        let mut met = met.lock().unwrap().clone();
+        met.sort_unstable();
+        assert_eq!(met, [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 3)]);
+        // Seven searches of a logits call, a gradient call and the judge's forward each.
+        assert_eq!(report.attacks[0].forward_passes, 21);
+        assert_eq!(report.attacks[0].backward_passes, 7);
+    }
+
+    #[test]
+    fn an_image_wrong_at_another_class_than_the_target_is_broken_and_searched_on() {
+        let attack = TwoSearches { targets: Some(|label| label + 7), met: Arc::default() };
+        let met = attack.met.clone();
+        let report = run(&evaluator(vec![Box::new(attack)]), HALF, &five()).unwrap();
+        assert_eq!(report.attacks[0].robust_accuracy, 0.0, "wrong once is broken");
+        assert_eq!(report.attacks[0].success_rate, 0.0, "no target is reached");
+        assert_eq!(met.lock().unwrap().len(), 10, "every restart tries again");
+    }
+
+    #[test]
+    fn restarts_judged_one_by_one_break_what_the_attack_as_a_whole_breaks() {
+        let epsilon: Epsilon = "0.25".parse().unwrap();
+        let threat = ThreatModel::new(Norm::Linf, epsilon).unwrap();
+        let noise = || parse("noise-6", &AttackDefaults::new(threat.clone())).unwrap();
+        let worst = run(&evaluator(vec![noise()]), HALF, &five()).unwrap();
+        // The paper's protocol takes the attack's own choice; network and judge are one here.
+        let paper = Evaluator { protocol: Protocol::Paper, ..evaluator(vec![noise()]) };
+        let paper = run(&paper, HALF, &five()).unwrap();
+        assert_eq!(worst.verdict_list, paper.verdict_list);
+        let robust = worst.attacks[0].robust_accuracy;
+        assert!(robust > 0.0 && robust < 1.0, "both outcomes occur: {robust}");
+    }
 }
 
 mod g13_work {

@@ -96,6 +96,22 @@ pub trait Attack: Send + Sync {
         batch: &Batch,
         stream: &AttackStream,
     ) -> Result<Perturbed, AttackError>;
+
+    /// The restarts one by one, where there are several.
+    ///
+    /// [`Attack::perturb`] chooses among restarts by what its victim says. Where another network judges, or a wrong
+    /// class counts that is not the target, the choice is the judge's.
+    fn restarts(&self) -> Option<Restarts> {
+        None
+    }
+}
+
+/// An attack with restarts, taken apart: whoever judges may judge each restart.
+pub struct Restarts {
+    /// One search; the restart it makes is the stream's first.
+    pub single: Box<dyn Attack>,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// What an attack proposes.

@@ -3,7 +3,7 @@ use super::loss::AttackLoss;
 use super::pgd::goal_prefix;
 use super::start::starting_points;
 use super::worst::worst_per_image;
-use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Victim};
+use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim};
 use crate::image::Batch;
 use crate::threat::{Goal, Range, Start, ThreatModel};
 
@@ -60,5 +60,10 @@ impl Attack for Noise {
                 Ok(starting_points(start, Range::Pixels, &self.threat, batch, stream, draw))
             },
         )
+    }
+
+    fn restarts(&self) -> Option<Restarts> {
+        let single = Self { draws: 1, ..self.clone() };
+        (self.draws > 1).then(|| Restarts { single: Box::new(single), count: self.draws })
     }
 }

@@ -4,7 +4,7 @@ use super::check::check_batch;
 use super::loss::AttackLoss;
 use super::start::starting_points;
 use super::worst::worst_per_image;
-use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Victim};
+use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim};
 use crate::image::{Batch, Images};
 use crate::threat::{
     Goal, Range, Start, StepSize, ThreatModel, check_unit, project, steepest_step,
@@ -168,6 +168,13 @@ impl Attack for Pgd {
             aims,
             &mut |victim, batch, aims, restart| self.search(victim, batch, aims, stream, restart),
         )
+    }
+
+    fn restarts(&self) -> Option<Restarts> {
+        let count = self.settings.restarts;
+        let single =
+            Self { settings: PgdSettings { restarts: 1, ..self.settings.clone() }, ..self.clone() };
+        (count > 1).then(|| Restarts { single: Box::new(single), count })
     }
 }
 

@@ -52,7 +52,8 @@ impl Evaluator {
         observer.begin(&name, positions.len());
         for chunk in positions.chunks(self.batch_size) {
             let batch = read(examples, chunk, network.graph.classes)?;
-            let (perturbed, _) = perturb_in_tiles(&attacked, attack, &batch, &stream(self.seed))?;
+            let (perturbed, _) =
+                perturb_in_tiles(&attacked, attack, &batch, &stream(self.seed, 0))?;
             check::proposal(&name, &self.threat, &batch, &perturbed)?;
             let predictions = judge(&judged, &perturbed.images, &batch)?;
             let right = predictions.iter().zip(&batch.labels).filter(|(p, l)| p == l).count();

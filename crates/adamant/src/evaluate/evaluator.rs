@@ -1,16 +1,16 @@
 //! Clean accuracy, then every attack, a verdict for every image.
 
+use super::attacked::Context;
 use super::flag::{at_chance, zero_gradients};
 use super::probe::without_gradient;
 use super::{
-    AttackReport, EvaluateError, Evaluation, Examples, Proportion, Samples, ThreatReport, Verdict,
-    branch_name, check, judge,
+    EvaluateError, Evaluation, Examples, Proportion, Samples, ThreatReport, Verdict, branch_name,
+    judge,
 };
-use crate::attack::{Attack, AttackStream, Passes, Perturbed};
+use crate::attack::{Attack, AttackStream};
 use crate::image::Batch;
 use crate::stream::Stream;
 use crate::threat::ThreatModel;
-use crate::victim::perturb_in_tiles;
 use engine::{Engine, Frozen, Precision};
 use network::{Domain, Network};
 use serde::{Deserialize, Serialize};
@@ -122,7 +122,7 @@ impl Evaluator {
         let mut reports = Vec::new();
         for attack in &self.attacks {
             let context = Context { attacked, judged, examples, positions: &positions };
-            reports.push(self.attack(&**attack, &context, &mut verdicts, observer)?);
+            reports.push(self.under(&**attack, &context, &mut verdicts, observer)?);
         }
         let worst = match self.protocol {
             Protocol::WorstCase => Some(count(&verdicts, |verdict| verdict.broken_by.is_none())),
@@ -177,55 +177,6 @@ impl Evaluator {
         Ok(verdicts)
     }
 
-    /// One attack on all images the protocol lets it see.
-    fn attack(
-        &self,
-        attack: &dyn Attack,
-        context: &Context<'_, impl Frozen, impl Frozen>,
-        verdicts: &mut [Verdict],
-        observer: &mut dyn Observer,
-    ) -> Result<AttackReport, EvaluateError> {
-        let name = attack.name();
-        let seconds = observer.seconds();
-        let open: Vec<usize> = match self.protocol {
-            Protocol::WorstCase => (0..verdicts.len())
-                .filter(|&position| verdicts[position].broken_by.is_none())
-                .collect(),
-            Protocol::Paper => (0..verdicts.len()).collect(),
-        };
-        observer.begin(&name, open.len());
-        let stream = stream(self.seed);
-        let mut passes = Passes::default();
-        let (mut right, mut successes) = (0, 0);
-        for chunk in open.chunks(self.batch_size) {
-            let chosen: Vec<usize> = chunk.iter().map(|&open| context.positions[open]).collect();
-            let batch = read(context.examples, &chosen, context.judged.classes())?;
-            let (perturbed, spent) = perturb_in_tiles(context.attacked, attack, &batch, &stream)?;
-            let norms = check::proposal(&name, &self.threat, &batch, &perturbed)?;
-            let predictions = judge(context.judged, &perturbed.images, &batch)?;
-            passes.forward += spent.forward + batch.images.count as u64;
-            passes.backward += spent.backward;
-            let still_right = record(&name, chunk, verdicts, &perturbed, &norms, &predictions);
-            successes += match &perturbed.targets {
-                Some(targets) => predictions.iter().zip(targets).filter(|(p, t)| p == t).count(),
-                None => chunk.len() - still_right,
-            };
-            right += still_right;
-            observer.judged(chunk.len(), still_right);
-        }
-        let robust = Proportion { count: right, total: verdicts.len() };
-        Ok(AttackReport {
-            name,
-            robust_accuracy: robust.share(),
-            ci95: robust.wilson95(),
-            success_rate: Proportion { count: successes, total: open.len() }.share(),
-            attacked: open.len(),
-            forward_passes: passes.forward,
-            backward_passes: passes.backward,
-            seconds: observer.seconds() - seconds,
-        })
-    }
-
     /// How many of the first images that are right as they are have no input gradient at all.
     fn probe(
         &self,
@@ -242,7 +193,7 @@ impl Evaluator {
         let mut zero = Proportion { count: 0, total: 0 };
         for chunk in right.chunks(self.batch_size) {
             let batch = read(examples, chunk, attacked.classes())?;
-            zero.count += without_gradient(attacked, &batch, &stream(self.seed))?;
+            zero.count += without_gradient(attacked, &batch, &stream(self.seed, 0))?;
             zero.total += chunk.len();
         }
         Ok(zero)
@@ -262,40 +213,6 @@ impl Evaluator {
             goal: goal.to_string(),
         }
     }
-}
-
-/// What one attack works on.
-struct Context<'a, A, J> {
-    attacked: &'a A,
-    judged: &'a J,
-    examples: &'a dyn Examples,
-    positions: &'a [usize],
-}
-
-/// Enters what an attack did to the images `open` and counts those still right.
-///
-/// An image counts as broken if and only if the judge is wrong about the checked image, whatever the attack claims.
-fn record(
-    attack: &str,
-    open: &[usize],
-    verdicts: &mut [Verdict],
-    perturbed: &Perturbed,
-    norms: &[f64],
-    predictions: &[u32],
-) -> usize {
-    let mut right = 0;
-    for (position, &open) in open.iter().enumerate() {
-        let verdict = &mut verdicts[open];
-        if predictions[position] == verdict.label {
-            right += 1;
-        } else if verdict.broken_by.is_none() {
-            verdict.broken_by = Some(attack.to_string());
-            verdict.prediction = predictions[position];
-            verdict.norm = Some(norms[position]);
-            verdict.restart = Some(perturbed.restarts[position]);
-        }
-    }
-    right
 }
 
 /// Whether networks and images belong together.
@@ -339,9 +256,9 @@ pub(super) fn read(
     Ok(batch)
 }
 
-/// The draws of an evaluation: a function of its seed alone.
-pub(super) fn stream(seed: u64) -> AttackStream {
-    AttackStream { stream: Stream::new(seed), time: 0, rank: 0, first_restart: 0 }
+/// The draws of an evaluation, from a restart on: a function of its seed alone.
+pub(super) fn stream(seed: u64, restart: u32) -> AttackStream {
+    AttackStream { stream: Stream::new(seed), time: 0, rank: 0, first_restart: restart }
 }
 
 fn count(verdicts: &[Verdict], holds: impl Fn(&Verdict) -> bool) -> Proportion {

@@ -4,6 +4,7 @@
 //! (nothing an attack returns is believed) and [`Evaluation`] (what is told, `evaluation.json`). Every image has a
 //! [`Verdict`], a line of `verdicts.jsonl`.
 
+mod attacked;
 pub mod check;
 mod crafted;
 mod error;
