@@ -8,15 +8,18 @@ use super::lower::Program;
 use super::record::load;
 use super::schedule::{Weighted, chunk_images, kept, wanted};
 use super::weights::{Direction, Weights};
+use super::{CpuEngine, Shared};
 use crate::{EngineError, Frozen, ImagesView, Logits, Session, Wants};
 use kernels::Isa;
 use kernels::convolution::Scratch;
 use network::{Domain, Network, Shape, Statistics};
+use std::sync::Arc;
 
 /// A network with the running statistics of one domain, prepared for many passes.
 #[derive(Debug)]
 pub struct CpuFrozen {
     isa: Isa,
+    shared: Arc<Shared>,
     network: Network,
     program: Program,
     forward: Weights,
@@ -28,11 +31,17 @@ pub struct CpuFrozen {
 
 impl CpuFrozen {
     /// Packs on the current pool.
-    pub(crate) fn new(isa: Isa, network: &Network, domain: Domain) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        engine: &CpuEngine,
+        network: &Network,
+        domain: Domain,
+    ) -> Result<Self, EngineError> {
+        engine.shared.begin(&network.graph);
         let network = network::fold::fold(network, domain)?;
         let program = Program::new(&network)?;
         Ok(Self {
-            isa,
+            isa: engine.isa,
+            shared: Arc::clone(&engine.shared),
             forward: Weights::new(&network, &program, Direction::Forward),
             backward: Weights::new(&network, &program, Direction::Backward),
             readers: program.readers(),
@@ -67,7 +76,8 @@ impl Frozen for CpuFrozen {
     type Session<'a> = CpuSession<'a>;
 
     fn session(&self) -> CpuSession<'_> {
-        CpuSession { frozen: self, buffers: BufferPool::default(), scratch: Scratch::new() }
+        let buffers = self.shared.sessions().pop().unwrap_or_default();
+        CpuSession { frozen: self, buffers, scratch: self.shared.scratch() }
     }
 
     fn tile(&self) -> usize {
@@ -83,12 +93,20 @@ impl Frozen for CpuFrozen {
     }
 }
 
-/// One thread over a frozen network.
+/// One thread over a frozen network; what it worked in is handed on to later sessions.
 #[derive(Debug)]
 pub struct CpuSession<'a> {
     frozen: &'a CpuFrozen,
     buffers: BufferPool,
     scratch: Scratch,
+}
+
+impl Drop for CpuSession<'_> {
+    fn drop(&mut self) {
+        let shared = &self.frozen.shared;
+        shared.sessions().push(std::mem::take(&mut self.buffers));
+        shared.return_scratch(std::mem::take(&mut self.scratch));
+    }
 }
 
 impl CpuSession<'_> {

@@ -49,6 +49,8 @@ pub struct CpuEngine {
 pub(crate) struct Shared {
     buffers: BufferPool,
     scratches: Mutex<Vec<Scratch>>,
+    /// What ended sessions worked in.
+    sessions: Mutex<Vec<BufferPool>>,
     /// Of the last pass: name, domains and image of its graph.
     last: Mutex<(String, usize, Option<network::Shape>)>,
 }
@@ -60,6 +62,7 @@ impl Shared {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != now {
             self.buffers.clear();
+            self.sessions().clear();
             *last = now;
         }
     }
@@ -70,6 +73,10 @@ impl Shared {
 
     fn return_scratch(&self, scratch: Scratch) {
         self.scratches().push(scratch);
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<BufferPool>> {
+        self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn scratches(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
@@ -138,7 +145,7 @@ impl Engine for CpuEngine {
         precision: Precision,
     ) -> Result<CpuFrozen, EngineError> {
         match precision {
-            Precision::F32 => self.pool.install(|| CpuFrozen::new(self.isa, network, domain)),
+            Precision::F32 => self.pool.install(|| CpuFrozen::new(self, network, domain)),
         }
     }
 }
