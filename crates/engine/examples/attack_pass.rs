@@ -79,7 +79,7 @@ fn main() {
     let part = std::env::var("PART").unwrap_or_default();
     if part != "training" {
         let freeze = best(|| drop(engine.freeze(&network, Domain::CLEAN, Precision::F32)));
-        println!("{:<18} {:8.2} ms", "freeze", freeze.wall);
+        println!("{:<18} {:8.2} ms | processor {:8.2} ms", "freeze", freeze.wall, freeze.processor);
         println!("tile {}", frozen.tile());
         report("frozen forward", pass(false), flops);
         report("attack pass", pass(true), 2.0 * flops);
