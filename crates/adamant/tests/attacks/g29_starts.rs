@@ -121,7 +121,7 @@ fn the_papers_attack_is_its_five_lines() {
     let mut images = victim.shown[0].clone();
     assert_eq!(victim.shown.len(), 30);
     for next in victim.shown[1..].iter().chain([&found.images]) {
-        for image in 0..6 {
+        for (image, &target) in targets.iter().enumerate() {
             let origin = batch.images.one(image);
             let logits = linear.logits_of(images.one(image));
             let total: f64 = logits.iter().map(|&z| f64::from(z).exp()).sum();
@@ -130,7 +130,7 @@ fn the_papers_attack_is_its_five_lines() {
                 let gradient: f64 = (0..5)
                     .map(|class| {
                         let share = f64::from(logits[class]).exp() / total;
-                        let wanted = f64::from(u8::from(class as u32 == targets[image]));
+                        let wanted = f64::from(u8::from(class as u32 == target));
                         (share - wanted) * f64::from(linear.row(class)[pixel])
                     })
                     .sum();

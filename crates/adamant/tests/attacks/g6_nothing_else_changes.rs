@@ -137,7 +137,17 @@ fn restarts_with_batch_statistics_keep_the_batch_whole() {
     let engine = Spy::new();
     let attack = pgd(&threat(Norm::Linf, "8/255"), 2, Start::Uniform, 3);
     let mut victim = BatchVictim::new(&engine, &network, Domain::CLEAN);
-    attack.perturb(&mut victim, &batch, &stream(1)).expect("an attack");
+    let found = attack.perturb(&mut victim, &batch, &stream(1)).expect("an attack");
     // Most labels are wrong already, so with independent images the later restarts would have less to do.
     assert_eq!(victim.passes(), Passes { forward: 6 * 3 * 3, backward: 6 * 3 * 2 });
+    // The first success is kept.
+    let once = pgd(&threat(Norm::Linf, "8/255"), 2, Start::Uniform, 1);
+    let first = once.perturb(&mut victim, &batch, &stream(1)).expect("an attack").images;
+    let logits = victim.logits(&first).expect("logits");
+    let broken: Vec<usize> =
+        (0..6).filter(|&i| adamant::attack::prediction(logits.row(i)) != batch.labels[i]).collect();
+    assert!(!broken.is_empty());
+    for image in broken {
+        assert_eq!((found.restarts[image], found.images.one(image)), (0, first.one(image)));
+    }
 }

@@ -78,6 +78,38 @@ fn five_images_that_fall_to_one_restart_and_five_to_another_all_fall() {
 }
 
 #[test]
+fn an_image_that_nothing_breaks_keeps_the_restart_with_the_largest_loss() {
+    let linear = small();
+    let batch = linear.batch(30, 4);
+    // So small a ball that noise breaks hardly anything.
+    let threat = threat(Norm::Linf, "0.002");
+    let loss = |images: &Images, image: usize| {
+        let logits = linear.logits_of(images.one(image));
+        adamant::attack::loss::cross_entropy(&logits, batch.labels[image])
+    };
+    let once = Noise::new(threat.clone(), Goal::Untargeted, 1).expect("settings");
+    let each: Vec<Images> = (0..4)
+        .map(|first_restart| {
+            let stream = AttackStream { first_restart, ..stream(1) };
+            attacked(&linear, &once, &batch, &stream).0.images
+        })
+        .collect();
+    let worst = Noise::new(threat, Goal::Untargeted, 4).expect("settings");
+    let (found, _) = attacked(&linear, &worst, &batch, &stream(1));
+    assert!(right(&linear, &found.images, &batch.labels) > 20);
+    for image in 0..30 {
+        let largest = each.iter().map(|images| loss(images, image)).fold(0.0, f64::max);
+        if linear.predictions(&found.images)[image] == batch.labels[image] {
+            assert_eq!(loss(&found.images, image), largest);
+        }
+        let chosen = &each[found.restarts[image] as usize];
+        assert_eq!(found.images.one(image), chosen.one(image));
+    }
+    let last = found.restarts.iter().filter(|&&restart| restart == 3).count();
+    assert!(last < 20, "the last restart is not always the worst: {last} of 30");
+}
+
+#[test]
 fn more_restarts_keep_what_fewer_broke() {
     let linear = small();
     let batch = linear.batch(60, 4);
