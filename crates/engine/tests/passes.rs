@@ -544,3 +544,45 @@ mod g26_depth {
         words * images * 4 * 33 / 32
     }
 }
+
+mod g10_backward_asks {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_beside_it_does_not_change_a_gradient() {
+        for network in kinds() {
+            for pass in passes(network.graph.domains, 9) {
+                let engine = engine(2);
+                let pixels = images(&network, 9, 1);
+                let (_, recording) =
+                    engine.record(&network, view(&network, &pixels), &pass).unwrap();
+                let upstream = weights_of_logits(9, 2);
+                let ask = |wants| engine.backward(&network, &recording, &upstream, wants).unwrap();
+                let both = ask(Wants::ParametersAndInput);
+                assert!(ask(Wants::Parameters).parameters == both.parameters, "{pass:?}");
+                assert!(ask(Wants::Input).input == both.input, "{pass:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_recordings_may_be_alive_and_each_may_be_used_twice() {
+        let network = residual(MIXTURE, 2);
+        let engine = engine(2);
+        let pixels = images(&network, 16, 1);
+        let (first, second) = pixels.split_at(pixels.len() / 2);
+        let record = |pixels, domain| {
+            engine.record(&network, view(&network, pixels), &Pass::batch(domain)).unwrap()
+        };
+        let upstream = weights_of_logits(8, 2);
+        let back = |recording| {
+            engine.backward(&network, recording, &upstream, Wants::ParametersAndInput).unwrap()
+        };
+        let (_, clean) = record(first, Domain::CLEAN);
+        let alone = back(&clean);
+        let (_, adversarial) = record(second, Domain::ADVERSARIAL);
+        let other = back(&adversarial);
+        assert!(back(&clean) == alone);
+        assert!(alone != other);
+    }
+}
