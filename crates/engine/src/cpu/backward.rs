@@ -176,13 +176,10 @@ impl Backward<'_> {
     /// Through the activation; then the sums over pixels that norms and gains need.
     pub fn reduce(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
         let step = &self.context.program.steps[index];
-        let length = self.length(chunk, step.output);
-        if reverse.gradients[step.output].is_empty() {
-            // Nothing behind this value reaches the logits: graphs without dead ends do not have it.
-            let mut zeros = self.take(step.output);
-            zeros.fill(0.0);
-            reverse.gradients[step.output] = zeros;
+        if !self.wanted[step.output] {
+            return;
         }
+        let length = self.length(chunk, step.output);
         self.through_activation(chunk, reverse, index);
         let dy = &reverse.gradients[step.output][..length];
         reverse.sums[index] = match &step.operation {
@@ -268,8 +265,11 @@ impl Backward<'_> {
 
     /// From the gradient by a step's producer to those by what it read.
     pub fn apply(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize, scratch: &mut Scratch) {
-        let Context { isa, network, program, .. } = self.context;
+        let Context { isa, program, .. } = self.context;
         let step = &program.steps[index];
+        if !self.wanted[step.output] {
+            return;
+        }
         let mut dy = std::mem::take(&mut reverse.gradients[step.output]);
         let output_length = self.length(chunk, step.output);
         if self.wanted[step.input] {
@@ -297,39 +297,9 @@ impl Backward<'_> {
                 Operation::Identity => {
                     self.pass_on(reverse, step.input, &mut dy, step.add.is_some())
                 }
-                other => {
+                _ => {
                     let mut dx = self.take(step.input);
-                    let to = &mut dx[..length];
-                    match other {
-                        Operation::Batch(_) | Operation::Group { .. } | Operation::Scale { .. } => {
-                            self.apply_norm(chunk, reverse, index, from, to);
-                        }
-                        Operation::Gain { gain } => {
-                            let gain = network.parameters[*gain].values[0];
-                            to.iter_mut().zip(from).for_each(|(dx, dy)| *dx = gain * dy);
-                        }
-                        Operation::Subsample { .. } => spread(program, step, from, to),
-                        Operation::MaxPool { .. } => {
-                            let shape = pooling_shape(program, step);
-                            pooling::max_backward(&shape, from, &chunk.winners[index], to);
-                        }
-                        Operation::GlobalAveragePool => {
-                            let source = program.values[step.input];
-                            let stride = length / chunk.count / source.pixels();
-                            pooling::average_backward(isa, source.pixels(), stride, from, to);
-                        }
-                        Operation::Flatten => unflatten(program, step, from, to),
-                        Operation::Linear { weight, .. } => {
-                            let shape = linear_shape(program, step);
-                            let mut dense = vec![0.0; chunk.count * shape.outputs];
-                            border::store_dense(from, shape.outputs, &mut dense);
-                            let weight = &network.parameters[*weight].values;
-                            linear::backward_input(isa, &shape, &dense, weight, to);
-                        }
-                        Operation::Convolution { .. } | Operation::Identity => {
-                            unreachable!("handled above")
-                        }
-                    }
+                    self.input_gradient(chunk, reverse, index, from, &mut dx[..length]);
                     self.add_to(reverse, step.input, dx);
                 }
             }
@@ -349,6 +319,49 @@ impl Backward<'_> {
         match has_weights {
             true => reverse.pending[index] = dy,
             false => self.context.buffers.give(dy),
+        }
+    }
+
+    /// The gradient by the input of a step that overwrites it; what came before is added afterwards.
+    fn input_gradient(
+        &self,
+        chunk: &Chunk,
+        reverse: &Reverse,
+        index: usize,
+        from: &[f32],
+        to: &mut [f32],
+    ) {
+        let Context { isa, network, program, .. } = self.context;
+        let step = &program.steps[index];
+        match &step.operation {
+            Operation::Batch(_) | Operation::Group { .. } | Operation::Scale { .. } => {
+                self.apply_norm(chunk, reverse, index, from, to);
+            }
+            Operation::Gain { gain } => {
+                let gain = network.parameters[*gain].values[0];
+                to.iter_mut().zip(from).for_each(|(dx, dy)| *dx = gain * dy);
+            }
+            Operation::Subsample { .. } => spread(program, step, from, to),
+            Operation::MaxPool { .. } => {
+                let shape = pooling_shape(program, step);
+                pooling::max_backward(&shape, from, &chunk.winners[index], to);
+            }
+            Operation::GlobalAveragePool => {
+                let source = program.values[step.input];
+                let stride = source.gradient_len() / source.pixels();
+                pooling::average_backward(isa, source.pixels(), stride, from, to);
+            }
+            Operation::Flatten => unflatten(program, step, from, to),
+            Operation::Linear { weight, .. } => {
+                let shape = linear_shape(program, step);
+                let mut dense = vec![0.0; chunk.count * shape.outputs];
+                border::store_dense(from, shape.outputs, &mut dense);
+                let weight = &network.parameters[*weight].values;
+                linear::backward_input(isa, &shape, &dense, weight, to);
+            }
+            Operation::Convolution { .. } | Operation::Identity => {
+                unreachable!("convolutions and sums write their own gradients")
+            }
         }
     }
 
