@@ -11,19 +11,31 @@ use std::num::NonZeroUsize;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Settings {
     /// Threads that compute; the default is every core. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "N")]
     pub threads: Option<NonZeroUsize>,
     /// Arithmetic of attacks and training; judging is always f32.
-    #[arg(long, global = true, value_name = "P", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_name = "P",
+        default_value = "auto"
+    )]
     pub precision: PrecisionChoice,
     /// No progress, no remarks: only results and errors.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub quiet: bool,
     /// The result alone, as JSON, on standard output.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub json: bool,
     /// How much to say on standard error.
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
     pub log: LogLevel,
 }
 
