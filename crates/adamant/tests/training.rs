@@ -2,6 +2,7 @@
 
 use adamant::data::{Dataset, Part, Pixels};
 use adamant::image::Shape;
+use adamant::train::checkpoint::Checkpoint;
 use adamant::train::error::TrainError;
 use adamant::train::fit::{BEST, Event, LAST, Setting, fit};
 use adamant::train::plan::Plan;
@@ -275,6 +276,36 @@ fn every_arm_of_the_normalisation_ablation_and_every_objective_trains() {
     }
 }
 
+#[test]
+fn g24_a_mixture_without_clean_images_is_adversarial_training() {
+    let last = |sets: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        train(folder.path(), &recipe(sets), 1, None).unwrap();
+        bytes(folder.path(), LAST)
+    };
+    let adversarial = last(&["objective.kind=adversarial-only"]);
+    assert!(adversarial == last(&["objective.clean_fraction=0"]));
+    assert!(adversarial != last(&["objective.clean_fraction=0.5"]));
+}
+
+#[test]
+fn g24_one_forward_and_two_are_the_same_where_nothing_is_shared_between_domains() {
+    // With mixture batch norm no statistic is ever computed over both kinds, so only rounding may differ.
+    let losses = |forward: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let sets = [forward, "training.epochs=1"];
+        train(folder.path(), &recipe(&sets), 1, None).unwrap();
+        let lines = metrics(folder.path());
+        lines.iter().filter_map(|line| line["loss"].as_f64()).collect::<Vec<_>>()
+    };
+    let together = losses("objective.forward=concatenated");
+    let apart = losses("objective.forward=two-passes");
+    assert_eq!(together.len(), 4);
+    for (one, two) in together.iter().zip(&apart) {
+        assert!((one - two).abs() < 1e-4, "{together:?} {apart:?}");
+    }
+}
+
 mod g25_consistent_phase {
     use super::*;
 
@@ -322,22 +353,32 @@ mod g32_guards {
 
     #[test]
     fn a_non_finite_number_stops_the_run_naming_step_and_part_with_the_checkpoint_intact() {
+        for rate in ["1e38", "1e30", "1e12"] {
+            stops(&format!("optimizer.learning_rate={rate}"));
+        }
+    }
+
+    fn stops(rate: &str) {
         let folder = tempfile::tempdir().unwrap();
-        // A rate that makes the weights overflow within a few steps.
-        let sets = ["optimizer.learning_rate=1e30", "training.checkpoint_every_steps=1"];
+        // Rates that make losses, gradients or parameters overflow: at once, or after some good steps.
+        let sets = [rate, "training.checkpoint_every_steps=1", "schedule.kind=constant"];
         let error = train(folder.path(), &recipe(&sets), 1, None).unwrap_err();
         let message = error.to_string();
-        let named = matches!(error, TrainError::NonFinite { .. } | TrainError::Attack { .. });
-        assert!(
-            named && message.starts_with("step ") && message.contains("not finite"),
-            "{message}"
+        let named = matches!(
+            error,
+            TrainError::NonFinite { .. } | TrainError::Attack { .. } | TrainError::Engine { .. }
         );
+        assert!(named && message.starts_with("step "), "{message}");
+        assert!(message.contains("not finite") || message.contains("expected finite"), "{message}");
         let record: Value = serde_json::from_slice(&bytes(folder.path(), "run.json")).unwrap();
         assert_eq!(record["status"], "failed");
         assert_eq!(record["error"], message);
         let store = Run::resume(folder.path()).unwrap().0.store(2);
         let newest = store.newest().unwrap();
-        assert!(newest.damaged.is_empty() && newest.good.is_some());
+        assert!(newest.damaged.is_empty());
+        if let Some((_, files)) = newest.good {
+            Checkpoint::decode(&files, folder.path()).expect("a checkpoint holds finite numbers");
+        }
     }
 
     #[test]

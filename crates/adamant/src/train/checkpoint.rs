@@ -96,3 +96,44 @@ impl Checkpoint {
         Ok(Self { network, velocities, state })
     }
 }
+
+#[cfg(test)]
+mod g17_kill_and_resume {
+    use super::*;
+    use network::{Architecture, Shape};
+
+    fn checkpoint() -> Checkpoint {
+        let mut architecture = Architecture::named("resnet8-cifar-w4").unwrap();
+        architecture.input = Shape::new(1, 8, 8);
+        let network = Network::new(architecture.graph().unwrap()).unwrap();
+        let velocity = |p: &network::Parameter| match p.role.is_learnt() {
+            true => (0..p.values.len()).map(|i| i as f32 / 7.0).collect(),
+            false => Vec::new(),
+        };
+        let velocities = network.parameters.iter().map(velocity).collect();
+        Checkpoint { network, velocities, state: State { step: 7, ..State::default() } }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let files = checkpoint().encode();
+        assert_eq!(files, checkpoint().encode());
+        let again = Checkpoint::decode(&files, Path::new("step-7")).unwrap();
+        assert_eq!(again, checkpoint());
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_refused_by_name() {
+        for name in [MODEL, OPTIMIZER, STATE] {
+            let mut files = checkpoint().encode();
+            files.remove(name);
+            let error = Checkpoint::decode(&files, Path::new("step-7")).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let mut short = checkpoint();
+        short.velocities[0].pop();
+        let error = Checkpoint::decode(&short.encode(), Path::new("step-7")).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("found 35 values, expected 36"), "{message}");
+    }
+}

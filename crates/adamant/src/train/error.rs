@@ -22,9 +22,14 @@ pub enum TrainError {
     /// The network.
     #[error(transparent)]
     Network(Box<network::NetworkError>),
-    /// A pass.
-    #[error(transparent)]
-    Engine(Box<engine::EngineError>),
+    /// A pass; a network whose folded weights overflow is refused here.
+    #[error("step {step}: {source}")]
+    Engine {
+        /// Steps done before.
+        step: u64,
+        /// What happened.
+        source: Box<engine::EngineError>,
+    },
     /// The run's folder.
     #[error(transparent)]
     Run(Box<RunError>),
@@ -32,8 +37,13 @@ pub enum TrainError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The judgement on held-out images.
-    #[error(transparent)]
-    Evaluate(Box<EvaluateError>),
+    #[error("validation after step {step}: {source}")]
+    Evaluate {
+        /// Steps done.
+        step: u64,
+        /// What happened.
+        source: Box<EvaluateError>,
+    },
     /// Another rank.
     #[error(transparent)]
     Collective(#[from] collective::CollectiveError),
@@ -95,11 +105,4 @@ macro_rules! boxed {
     )*};
 }
 
-boxed!(
-    Recipe: RecipeError,
-    Run: RunError,
-    Data: DataError,
-    Network: network::NetworkError,
-    Engine: engine::EngineError,
-    Evaluate: EvaluateError
-);
+boxed!(Recipe: RecipeError, Run: RunError, Data: DataError, Network: network::NetworkError);

@@ -1,10 +1,9 @@
 //! The forwards of one training step: clean and adversarial images together or apart, and back again.
 
-use super::error::TrainError;
 use super::sections::ForwardKind;
 use crate::image::{Images, Logits};
 use crate::objective::Loss;
-use engine::{Engine, Recording, Wants};
+use engine::{Engine, EngineError, Recording, Wants};
 use network::{Domain, Domains, Moments, Network, Pass, Statistics};
 
 /// One forward that can be differentiated; clean images come first.
@@ -37,7 +36,7 @@ pub fn forward<E: Engine>(
     adversarial: &Images,
     kind: ForwardKind,
     statistics: Statistics,
-) -> Result<Answers<E::Recording>, TrainError> {
+) -> Result<Answers<E::Recording>, EngineError> {
     let none = Images::zeros(0, clean.shape);
     let passes = match kind {
         ForwardKind::Concatenated => vec![(clean, adversarial)],
@@ -75,7 +74,7 @@ impl<R: Recording> Answers<R> {
         engine: &E,
         network: &Network,
         loss: &Loss,
-    ) -> Result<Vec<Vec<f32>>, TrainError> {
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         let mut sum: Vec<Vec<f32>> = Vec::new();
         let (mut clean, mut adversarial) = (0, 0);
         for forward in &self.forwards {

@@ -12,7 +12,7 @@ use crate::schedule::Schedule;
 use crate::stream::Stream;
 use crate::victim::{BatchVictim, perturb_in_tiles};
 use collective::Collective;
-use engine::{Engine, Precision};
+use engine::{Engine, EngineError, Precision};
 use network::{Network, Statistics};
 
 /// A network in training.
@@ -53,7 +53,7 @@ pub struct StepReport {
 impl<E: Engine> Trainer<'_, E> {
     /// One step: attack, show, compare, go back, agree, move, absorb.
     ///
-    /// Errors: a part that fails; `NonFinite` before anything has changed (G32).
+    /// Errors: a part that fails; `NonFinite`, naming the part, after which the network is not to be used (G32).
     pub fn step(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
         let Plan { objective, forward: kind, .. } = self.plan;
         let demand = objective.demand(batch.images.count, &self.draw(step));
@@ -66,7 +66,8 @@ impl<E: Engine> Trainer<'_, E> {
         let show = |statistics| {
             forward(self.engine, &self.network, &clean, &adversarial, *kind, statistics)
         };
-        let answers = show(statistics)?;
+        let failed = |source: EngineError| TrainError::Engine { step, source: Box::new(source) };
+        let answers = show(statistics).map_err(failed)?;
         let logits = StepLogits {
             labels: &batch.labels,
             clean: Shown { positions: &demand.clean, logits: &answers.clean },
@@ -76,7 +77,7 @@ impl<E: Engine> Trainer<'_, E> {
         for part in &loss.parts {
             finite(step, || format!("the {} loss", part.name), part.value)?;
         }
-        let mut gradients = answers.backward(self.engine, &self.network, &loss)?;
+        let mut gradients = answers.backward(self.engine, &self.network, &loss).map_err(failed)?;
         for gradient in &mut gradients {
             self.collective.mean(gradient)?;
         }
@@ -88,7 +89,7 @@ impl<E: Engine> Trainer<'_, E> {
             None => answers.moments(),
             Some(FrozenStatistics::Frozen) => Vec::new(),
             // Running statistics normalise, so the moments come from a forward of their own.
-            Some(FrozenStatistics::Ema) => show(Statistics::Batch)?.moments(),
+            Some(FrozenStatistics::Ema) => show(Statistics::Batch).map_err(failed)?.moments(),
         };
         let report = StepReport {
             loss: loss.total,
@@ -104,6 +105,7 @@ impl<E: Engine> Trainer<'_, E> {
         for moments in &moments {
             self.network.absorb(moments)?;
         }
+        self.check_network(step)?;
         Ok(report)
     }
 
@@ -118,7 +120,10 @@ impl<E: Engine> Trainer<'_, E> {
         let failed = |source: AttackError| TrainError::Attack { step, source: Box::new(source) };
         let perturbed = match crafting.statistics {
             Statistics::Running => {
-                let frozen = self.engine.freeze(&self.network, crafting.domain, Precision::F32)?;
+                let frozen = self
+                    .engine
+                    .freeze(&self.network, crafting.domain, Precision::F32)
+                    .map_err(|source| TrainError::Engine { step, source: Box::new(source) })?;
                 perturb_in_tiles(&frozen, &self.plan.attack, batch, &stream).map_err(failed)?.0
             }
             Statistics::Batch => {
@@ -127,6 +132,16 @@ impl<E: Engine> Trainer<'_, E> {
             }
         };
         Ok(perturbed.images)
+    }
+
+    /// A finite gradient may still move a parameter out of range: no checkpoint may ever hold such a network.
+    fn check_network(&self, step: u64) -> Result<(), TrainError> {
+        for parameter in self.network.parameters.iter() {
+            let broken = parameter.values.iter().find(|value| !value.is_finite());
+            let found = broken.map_or(0.0, |&value| f64::from(value));
+            finite(step, || format!("parameter {} after its move", parameter.name), found)?;
+        }
+        Ok(())
     }
 
     fn draw(&self, step: u64) -> StepDraw {

@@ -70,7 +70,9 @@ pub fn validate<E: Engine>(
         batch_size: BATCH,
     };
     let subject = Subject { model: "in training".into(), data: "held-out images".into() };
-    let judged = evaluator.evaluate(engine, network, subject, &held_out, &mut Silent)?;
+    let judged = evaluator
+        .evaluate(engine, network, subject, &held_out, &mut Silent)
+        .map_err(|source| TrainError::Evaluate { step, source: Box::new(source) })?;
     let adversarial = judged.attacks.last().map_or(judged.clean_accuracy, |a| a.robust_accuracy);
     Ok(Judged { clean: judged.clean_accuracy, adversarial })
 }
