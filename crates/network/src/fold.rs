@@ -132,11 +132,10 @@ fn fold_into(
     let name = &graph.nodes[origin.0].name;
     let weight = source.unwrap_or_else(|| panic!("convolution {name} has no weight"));
     let per_channel = weight.len() / channels;
-    weight
-        .iter()
-        .enumerate()
-        .map(|(position, w)| (affine.scale[position / per_channel] * f64::from(*w)) as f32)
-        .collect()
+    let scaled = |(of_channel, scale): (&[f32], &f64)| {
+        of_channel.iter().map(|w| (scale * f64::from(*w)) as f32).collect::<Vec<_>>()
+    };
+    weight.chunks_exact(per_channel).zip(&affine.scale).flat_map(scaled).collect()
 }
 
 fn rounded(values: &[f64]) -> Vec<f32> {
