@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, State};
 use super::error::TrainError;
+use super::guard;
 use super::plan::Plan;
 use super::record::{Best, Status, StepMetrics, ValidationMetrics};
 use super::run::Run;
@@ -253,6 +254,11 @@ fn select<E: Engine>(
         branch: branch_name(plan.judged_branch()),
         accuracy_clean: judged.clean,
         accuracy_adversarial: judged.adversarial,
+        warning: state
+            .best
+            .as_ref()
+            .filter(|best| best.attack != "clean")
+            .and_then(|best| guard::warning(best.accuracy_adversarial, judged.adversarial)),
     };
     run.write_metrics(&metrics)?;
     let is_better = |best: &Best| judged.adversarial > best.accuracy_adversarial;

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod fit;
 pub mod forward;
+pub mod guard;
 mod meaning;
 pub mod plan;
 pub mod recipe;

@@ -127,4 +127,6 @@ pub struct ValidationMetrics {
     pub accuracy_clean: f64,
     /// Share right under the attack.
     pub accuracy_adversarial: f64,
+    /// What is worrying about it.
+    pub warning: Option<String>,
 }

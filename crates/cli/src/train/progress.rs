@@ -165,6 +165,9 @@ impl Progress {
             metrics.evaluation,
             percent(metrics.accuracy_adversarial),
         ));
+        if let Some(warning) = &metrics.warning {
+            self.say(&format!("warning: {warning}"));
+        }
     }
 }
 
