@@ -1,3 +1,5 @@
+//! The attack that does nothing: a null object where others branch.
+
 use super::check::check_batch;
 use super::{Attack, AttackError, AttackStream, Perturbed, Victim};
 use crate::image::Batch;

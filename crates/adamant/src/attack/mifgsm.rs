@@ -1,3 +1,5 @@
+//! The momentum iterative fast gradient sign method.
+
 use super::check::check_batch;
 use super::loss::AttackLoss;
 use super::pgd::{ascent, checked_step, goal_prefix};

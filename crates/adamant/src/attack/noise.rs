@@ -1,3 +1,5 @@
+//! Random noise: the control of every gradient attack.
+
 use super::check::check_batch;
 use super::loss::AttackLoss;
 use super::pgd::goal_prefix;

@@ -1,3 +1,5 @@
+//! Adversarial training without clean images, Madry's objective and the paper's baseline.
+
 use super::cross_entropy::{LabelSmoothing, mean_cross_entropy};
 use super::mixture::{Terms, all_of};
 use super::{Demand, Loss, Objective, StepDraw, StepLogits};

@@ -1,3 +1,5 @@
+//! Adversarial logit pairing, on top of a mixture.
+
 use super::mixture::Terms;
 use super::{Demand, Loss, Mixture, Objective, ObjectiveError, StepDraw, StepLogits};
 

@@ -1,3 +1,5 @@
+//! Clean and adversarial images together: the objective that mixture batch norm is made for.
+
 use super::cross_entropy::{LabelSmoothing, mean_cross_entropy};
 use super::{Demand, Loss, Objective, ObjectiveError, Part, StepDraw, StepLogits, check_share};
 use crate::image::Logits;

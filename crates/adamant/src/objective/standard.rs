@@ -1,3 +1,5 @@
+//! Ordinary training: the clean images alone.
+
 use super::cross_entropy::{LabelSmoothing, mean_cross_entropy};
 use super::mixture::{Terms, all_of};
 use super::{Demand, Loss, Objective, StepDraw, StepLogits};
