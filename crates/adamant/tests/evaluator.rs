@@ -75,6 +75,7 @@ struct Scripted {
     name: &'static str,
     change: Change,
     targets: Option<fn(u32) -> u32>,
+    shape: Shape,
     met: Arc<Mutex<Vec<u64>>>,
 }
 
@@ -83,7 +84,7 @@ impl Scripted {
         name: &'static str,
         change: impl Fn(&[f32], u64) -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, change: Arc::new(change), targets: None, met: Arc::default() }
+        Self { name, change: Arc::new(change), targets: None, shape: SHAPE, met: Arc::default() }
     }
 }
 
@@ -106,7 +107,7 @@ impl Attack for Scripted {
             .flat_map(|image| (self.change)(batch.images.one(image), batch.indices[image]))
             .collect();
         Ok(Perturbed {
-            images: Images { pixels, ..batch.images.clone() },
+            images: Images { count: batch.images.count, shape: self.shape, pixels },
             targets: self.targets.map(|target| batch.labels.iter().map(|&l| target(l)).collect()),
             restarts: vec![0; batch.images.count],
         })
@@ -328,6 +329,12 @@ mod g14_judgement {
     fn images_of_another_shape_are_an_error_that_names_the_attack() {
         let message = fault(|pixels, _| vec![pixels[0]]);
         assert!(message.contains("cheat") && message.contains("expected"), "{message}");
+        // As many pixels, but columns made rows.
+        let mut turned = Scripted::new("turned", shift(0.0));
+        turned.shape = Shape::new(1, 2, 1);
+        let error = run(&evaluator(vec![boxed(turned)]), HALF, &ramp()).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("turned") && message.contains("[1, 2, 1]"), "{message}");
     }
 
     #[test]
