@@ -254,7 +254,12 @@ fn g17_threads_do_not_change_a_byte() {
 }
 
 #[test]
-fn every_arm_of_the_normalisation_ablation_and_every_objective_trains() {
+fn every_setting_trains_and_changes_what_is_trained() {
+    let plain = {
+        let folder = tempfile::tempdir().unwrap();
+        train(folder.path(), &recipe(&["training.epochs=1"]), 2, None).unwrap();
+        bytes(folder.path(), LAST)
+    };
     for sets in [
         &["network.norm=batch", "objective.forward=two-passes"][..],
         &["network.statistics=shared"],
@@ -266,13 +271,27 @@ fn every_arm_of_the_normalisation_ablation_and_every_objective_trains() {
         &["objective.logit_pairing=0.5"],
         &["attack.crafting_statistics=batch", "attack.norm=L2", "attack.epsilon=1.5"],
         &["attack.start=clean-with-probability", "attack.goal=targeted-uniform-other"],
-        &["network.activation=silu", "schedule.kind=milestones", "schedule.milestones=[1, 2]"],
+        &["network.activation=silu", "schedule.kind=milestones", "schedule.milestones=[0.5]"],
+        &["network.activation=smooth-relu", "network.activation_beta=5", "schedule.factor=0.2"],
+        &["network.activation=gelu", "network.input_scaling=none", "attack.clip_start=false"],
+        &["network.activation=elu", "network.running_variance=biased", "attack.restarts=2"],
+        &["network.input_scaling=mean-std", "network.input_mean=[0.3]", "network.input_std=[0.4]"],
+        &["attack.start=clean", "attack.goal=targeted-least-likely", "attack.step_rule=fixed"],
+        &["attack.goal=targeted-next", "attack.crafting_domain=clean", "data.flip=false"],
+        &["attack.start=clean-with-probability", "attack.coin_scope=per-image"],
+        &["attack.clean_start_probability=0.9", "attack.start=clean-with-probability"],
+        &["optimizer.learning_rate_scaling=linear", "optimizer.nesterov=false"],
+        &["schedule.warmup_epochs=0.5", "schedule.warmup_from=0.01", "schedule.kind=constant"],
+        &["optimizer.momentum=0", "optimizer.weight_decay=0", "training.keep_checkpoints=1"],
+        &["evaluation.every_epochs=2", "evaluation.step_size=0.02", "training.seed=5"],
     ] {
         let mut sets = sets.to_vec();
         sets.push("training.epochs=1");
         let folder = tempfile::tempdir().unwrap();
         let done = train(folder.path(), &recipe(&sets), 2, None);
         assert!(done.is_ok(), "{sets:?}: {}", done.unwrap_err());
+        let last = bytes(folder.path(), LAST);
+        assert!(last != plain, "{sets:?} changed nothing");
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) fn architecture(recipe: &Recipe) -> Result<Architecture, RecipeError>
             require(positive, recipe, "network.input_std", "one number above 0 per channel")?;
             let same = section.input_mean.len() == section.input_std.len();
             require(same, recipe, "network.input_mean", "as many numbers as network.input_std")?;
+            // The data decides the input; until then the scaling says how many channels are meant.
+            architecture.input.channels = section.input_std.len();
             InputScaling::MeanStd {
                 mean: single(&section.input_mean),
                 std: single(&section.input_std),
