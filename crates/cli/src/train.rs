@@ -67,7 +67,11 @@ pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<Ex
     let outcome = engine.pool().install(|| fit(&setting, &mut run, &mut progress));
     progress.finish();
     match outcome {
-        Ok(state) => judge::judge(&engine, &plan, &run, state.seconds, settings)?,
+        Ok(state) => {
+            // Nothing is left to save: from here on the first signal ends the process at once.
+            signals.interrupt.store(true, Ordering::SeqCst);
+            judge::judge(&engine, &plan, &run, state.seconds, settings)?;
+        }
         Err(error @ TrainError::Interrupted { .. }) => {
             settings.remark(error);
             let signal = signals.received.load(Ordering::SeqCst) as u8;
