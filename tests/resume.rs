@@ -271,12 +271,20 @@ fn what_is_wrong_with_a_recipe_is_told_with_exit_code_2_and_no_folder_appears() 
     let misspelt = ["train", "tiny.toml", "--set", "attack.epsilom=0.1"];
     let eight = ["train", "tiny.toml", "--set", "attack.epsilon=8"];
     let unknown = ["train", "tiny.toml", "--data", "fashion"];
+    fs::write(setting.path("typo.toml"), TINY.replace("steps = 2", "stepps = 2"))
+        .expect("a recipe");
+    let typo = ["train", "typo.toml"];
+    let in_pixels = TINY.replace("epsilon = 0.1", "epsilon = 8");
+    fs::write(setting.path("pixels.toml"), in_pixels).expect("a recipe");
+    let pixels = ["train", "pixels.toml"];
     for (arguments, parts) in [
         (&no_path[..], &["quikstart", "quickstart", "paper_r152"][..]),
         (&absent, &["absent.toml"]),
         (&misspelt, &["--set: attack.epsilom", "did you mean attack.epsilon?", "attack.steps"]),
         (&eight, &["--set: attack.epsilon is 8, above 1", "hint:", "8/255"]),
         (&unknown, &["data.source", "fashion-sample"]),
+        (&typo, &["typo.toml: attack.stepps", "did you mean attack.steps?", "attack.restarts"]),
+        (&pixels, &["pixels.toml: attack.epsilon is 8, above 1", "hint:", "8/255"]),
     ] {
         let output = setting.run(arguments);
         let message = text(&output.stderr);
@@ -314,4 +322,48 @@ fn a_truncated_file_of_images_is_named() {
         message.contains("train-images-idx3-ubyte") && message.contains("expected"),
         "{message}"
     );
+}
+
+#[test]
+fn a_picture_that_cannot_be_decoded_is_named_and_no_step_is_made() {
+    let setting = Setting::new();
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pictures");
+    let picture = fs::read(pictures.join("colour444.jpg")).expect("a picture");
+    for class in ["cat", "dog"] {
+        for part in ["train", "test"] {
+            let folder = setting.path("photos").join(part).join(class);
+            fs::create_dir_all(&folder).expect("a folder");
+            for number in 0..20 {
+                fs::write(folder.join(format!("{number}.jpg")), &picture).expect("a picture");
+            }
+        }
+    }
+    let broken = setting.path("photos/train/dog/7.jpg");
+    fs::write(&broken, &picture[..picture.len() / 2]).expect("a picture");
+    let output = setting.run(&["train", "tiny.toml", "--data", "folder:photos"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("7.jpg"), "{message}");
+}
+
+#[test]
+fn a_source_without_test_images_is_judged_on_those_held_out_from_training() {
+    let setting = Setting::new();
+    let mut records = Vec::new();
+    for image in 0..60_u32 {
+        records.push((image % 2) as u8);
+        records.extend(
+            (0..3072_u32).map(|pixel| (image % 2 * 120 + (image * 31 + pixel * 7) % 100) as u8),
+        );
+    }
+    fs::write(setting.path("some.bin"), records).expect("records");
+    let held_out = "data.validation=12";
+    let data = ["train", "tiny.toml", "--data", "bin:some.bin", "--out", "run", "--set", held_out];
+    let output = setting.run(&[&data[..], &["--set", "training.epochs=1"]].concat());
+    succeeds(&output);
+    let table = text(&output.stdout);
+    assert!(table.contains("12 held-out images of bin:some.bin"), "{table}");
+    assert!(table.contains("bin:some.bin has no test images"), "{table}");
+    let verdicts = fs::read_to_string(setting.path("run/verdicts.jsonl")).expect("verdicts");
+    assert_eq!(verdicts.lines().count(), 12);
 }

@@ -1,14 +1,16 @@
 //! `adamant evaluate MODEL`: clean and robust accuracy, a verdict per image.
 
 use crate::failure::OrWrongUsage;
+use crate::model::Origin;
 use crate::output::{percent, print, table, thousands};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::subject::SubjectArguments;
 use crate::threat::ThreatArguments;
-use adamant::evaluate::{EvaluateError, Evaluation, Evaluator, Interval, Level, Protocol};
+use adamant::data::Part;
+use adamant::evaluate::{EvaluateError, Evaluation, Evaluator, Flag, Interval, Level, Protocol};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Clean and robust accuracy with intervals, and a verdict per image.
@@ -24,7 +26,8 @@ pub struct EvaluateArguments {
     /// What counts as robust.
     #[arg(long, value_name = "P", default_value = "worst-case")]
     protocol: ProtocolChoice,
-    /// Where evaluation.json and verdicts.jsonl go; the default is the model's run folder, else nowhere.
+    /// Where evaluation.json and verdicts.jsonl go; the default is the model's run folder, or a new folder in
+    /// it where it holds figures already; for a single file nowhere.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -63,14 +66,19 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     let subject = arguments.subject.subject(named);
     let evaluation = evaluator.evaluate(&engine, &model.network, subject, &data, &mut progress);
     progress.finish();
-    let evaluation = match evaluation {
+    let mut evaluation = match evaluation {
         // The user named images the model cannot take, or more than there are.
         Err(error @ (EvaluateError::Shape { .. } | EvaluateError::Samples { .. })) => {
             Err(error).or_wrong_usage()?
         }
         other => other?,
     };
-    let out = arguments.out.clone().or_else(|| model.origin.map(|origin| origin.folder));
+    let is_own = |origin: &Origin| origin.recipe.data.source == evaluation.data;
+    if data.part() == Part::Whole && model.origin.as_ref().is_some_and(is_own) {
+        let flag = Flag::no_test_images(&evaluation.data, "include those it was trained on");
+        evaluation.flags.push(flag);
+    }
+    let out = arguments.out.clone().or_else(|| model.origin.map(|origin| unused(&origin.folder)));
     if let Some(folder) = &out {
         evaluation.write(folder)?;
     }
@@ -88,6 +96,14 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where an evaluation of a run goes that nobody named a folder for: earlier figures are never overwritten.
+fn unused(run: &Path) -> PathBuf {
+    let others = (2..).map(|number| run.join(format!("evaluation-{number}")));
+    let mut folders = std::iter::once(run.to_path_buf()).chain(others);
+    let is_unused = |folder: &PathBuf| !folder.join("evaluation.json").exists();
+    folders.find(is_unused).expect("numbers do not end")
 }
 
 /// The figures as a table, with what they mean above and doubts below.

@@ -42,6 +42,18 @@ pub(super) fn at_chance(clean: Proportion, classes: usize) -> Option<Flag> {
     })
 }
 
+impl Flag {
+    /// The images had a part in training, since `source` sets none aside for judging (T45).
+    pub fn no_test_images(source: &str, part: &str) -> Self {
+        Self {
+            name: "no-test-images".to_string(),
+            level: Level::Warning,
+            found: format!("{source} has no test images; these {part}"),
+            advice: "judge on images that the run never saw before quoting a figure".to_string(),
+        }
+    }
+}
+
 /// Images whose loss has no gradient at all: gradient attacks cannot move them (T34).
 pub(super) fn zero_gradients(zero: Proportion) -> Option<Flag> {
     (zero.count > 0).then(|| Flag {

@@ -158,7 +158,7 @@ pub(super) fn adversary(recipe: &Recipe) -> Result<Pgd, RecipeError> {
 fn length(recipe: &Recipe, key: &'static str, written: &str) -> Result<Epsilon, RecipeError> {
     let parsed: Result<Epsilon, _> = written.parse();
     parsed
-        .and_then(|step| check_unit("epsilon", recipe.attack.norm, &step).map(|()| step))
+        .and_then(|step| check_unit("step size", recipe.attack.norm, &step).map(|()| step))
         .map_err(|e| recipe.refusal(key, &e))
 }
 

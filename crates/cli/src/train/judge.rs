@@ -4,11 +4,14 @@ use crate::output::{percent, print, table};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use adamant::attack;
-use adamant::data::{Part, SearchPath};
-use adamant::evaluate::{Evaluation, Evaluator, Interval, Protocol, Samples, Subject, branch_name};
+use adamant::data::{Part, SearchPath, hold_out};
+use adamant::evaluate::{
+    Evaluation, Evaluator, Flag, Interval, Protocol, Samples, Subject, branch_name,
+};
 use adamant::train::fit::BEST;
 use adamant::train::plan::Plan;
 use adamant::train::run::Run;
+use adamant::train::validation::Subset;
 use engine::Precision;
 use engine::cpu::CpuEngine;
 use network::{Domain, Network};
@@ -28,16 +31,26 @@ pub fn judge(
     let model = run.folder().join(BEST);
     let network = Network::read(&model)?;
     let dataset = plan.source.load(Part::Test, &SearchPath::from_environment())?;
+    let indices: Vec<u64> = match dataset.part() {
+        // Judging on what was learned would be worth nothing; the held-out images only chose the best step.
+        Part::Whole => hold_out(dataset.len(), plan.validation, plan.seed)?.validation,
+        Part::Train | Part::Test => (0..dataset.len() as u64).collect(),
+    };
+    let examples = Subset { dataset: &dataset, indices: &indices };
     let mut evaluations = Vec::new();
     for &branch in plan.branches.iter().rev() {
-        let evaluator = evaluator(plan, branch, dataset.len())?;
+        let evaluator = evaluator(plan, branch, indices.len())?;
         let subject = Subject { model: model.display().to_string(), data: plan.source.to_string() };
         let mut progress = Progress::new(settings);
         let evaluation = engine
             .pool()
-            .install(|| evaluator.evaluate(engine, &network, subject, &dataset, &mut progress));
+            .install(|| evaluator.evaluate(engine, &network, subject, &examples, &mut progress));
         progress.finish();
-        let evaluation = evaluation?;
+        let mut evaluation = evaluation?;
+        if dataset.part() == Part::Whole {
+            let part = "were held out from training and chose the best step";
+            evaluation.flags.push(Flag::no_test_images(&evaluation.data, part));
+        }
         evaluation.write(&folder(plan, run, branch))?;
         evaluations.push((branch, evaluation));
     }
@@ -54,7 +67,11 @@ pub fn judge(
         });
         return print(&serde_json::to_string_pretty(&result)?);
     }
-    print(&describe(plan, run, seconds, &evaluations))
+    let images = match dataset.part() {
+        Part::Whole => "held-out",
+        Part::Train | Part::Test => "test",
+    };
+    print(&describe(plan, run, seconds, images, &evaluations))
 }
 
 fn evaluator(plan: &Plan, branch: Domain, available: usize) -> anyhow::Result<Evaluator> {
@@ -84,7 +101,13 @@ fn folder(plan: &Plan, run: &Run, branch: Domain) -> PathBuf {
     }
 }
 
-fn describe(plan: &Plan, run: &Run, seconds: f64, evaluations: &[(Domain, Evaluation)]) -> String {
+fn describe(
+    plan: &Plan,
+    run: &Run,
+    seconds: f64,
+    images: &str,
+    evaluations: &[(Domain, Evaluation)],
+) -> String {
     let (_, first) = &evaluations[0];
     let mut head = vec![String::new()];
     let mut rows = vec![vec!["clean".to_string()]];
@@ -109,7 +132,7 @@ fn describe(plan: &Plan, run: &Run, seconds: f64, evaluations: &[(Domain, Evalua
     });
     let threat = &first.threat;
     let mut text = format!(
-        "\n{} on the {} test images of {}, {} {}, seed {}\n{chosen}; attacks on survivors, each branch attacked through \
+        "\n{} on the {} {images} images of {}, {} {}, seed {}\n{chosen}; attacks on survivors, each branch attacked through \
          itself\n\n{}\n",
         record.recipe,
         first.samples,
