@@ -1,7 +1,7 @@
 //! Weights of other programs: torchvision, timm, the CIFAR ResNets of kuangliu and akamaster, wide ResNets, and nets with
 //! auxiliary batch norms, under whatever wrapper they were saved.
 //!
-//! [`import`] renames keys until they fit the graph and says what it did (T64). Begin with [`rename`].
+//! [`import`] renames keys until they fit the graph and says what it did (T64). Begin with `rename`.
 
 use crate::file::{floats, io};
 use crate::{Graph, Network, NetworkError, Op};

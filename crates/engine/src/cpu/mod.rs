@@ -1,7 +1,7 @@
 //! The CPU engine: channels-last f32, fused steps, results that depend on neither threads nor tiles.
 //!
-//! [`lower`] turns the graph into steps; [`chunk`] runs a step for a run of images; [`record`] and [`backward`] drive
-//! all chunks through a training pass; [`frozen`] is the faster engine of attacks and evaluation.
+//! `lower` turns the graph into steps; `chunk` runs a step for a run of images; `record` and `backward` drive
+//! all chunks through a training pass; `frozen` is the faster engine of attacks and evaluation.
 
 mod backward;
 mod border;

@@ -1,7 +1,7 @@
 //! Square convolutions with symmetric zero padding: forward, and backward by data and by weight.
 //!
 //! A convolution is a table. The input is copied once with its zero border; then every output pixel is an offset into
-//! that copy and every tap a constant shift. One micro-kernel ([`kernel`]) runs all three of forward, strided forward
+//! that copy and every tap a constant shift. One micro-kernel (`kernel`) runs all three of forward, strided forward
 //! and backward-data: a group of pixels times one or two panels of 16 output channels in registers, inputs broadcast,
 //! weights loaded. Pixels are a flat list over images, rows and columns, so small maps waste nothing.
 //!
