@@ -27,15 +27,16 @@ fn table(isa: Isa) {
     let (mut first, mut second) = (vec![0.0; STRIDE], vec![0.0; STRIDE]);
     let (mean, deviation) = (vec![0.1; STRIDE], vec![1.7; STRIDE]);
     let factor = random(4)[..STRIDE].to_vec();
+    let affine = norm::Affine { centre: &factor, factor: &factor, shift: &factor };
     let mut mask = vec![0; y.len() / 16];
     report("copy", || y.copy_from_slice(&x));
     report("norm: sums", || norm::sums(isa, &x, &mut first));
     report("norm: centred squares", || norm::centred_squares(isa, &x, &mean, &mut second));
     report("norm: apply", || {
-        norm::apply(isa, &x, &factor, &factor, None, Relu::No, None, &mut y);
+        norm::apply(isa, &x, affine, None, Relu::No, None, &mut y);
     });
     report("norm: apply, add, ReLU, mask", || {
-        norm::apply(isa, &x, &factor, &factor, Some(&dy), Relu::Yes, Some(&mut mask), &mut y);
+        norm::apply(isa, &x, affine, Some(&dy), Relu::Yes, Some(&mut mask), &mut y);
     });
     report("norm: backward sums", || {
         norm::backward_sums(isa, &x, &dy, &mean, &deviation, &mut first, &mut second);

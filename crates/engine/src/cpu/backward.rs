@@ -417,8 +417,8 @@ impl Backward<'_> {
                     match known.and_then(Option::as_ref) {
                         Some(coefficients) => norm::backward_apply(isa, coefficients, x(), dy, dx),
                         None => {
-                            let scale = &run.coefficients.scale;
-                            norm::apply(isa, dy, scale, &zeros, None, Relu::No, None, dx);
+                            let slope = run.coefficients.slope(&zeros);
+                            norm::apply(isa, dy, slope, None, Relu::No, None, dx);
                         }
                     }
                 }
@@ -432,8 +432,8 @@ impl Backward<'_> {
                     norm::backward_apply(isa, &coefficients, x(), dy, dx);
                 }
                 _ => {
-                    let scale = &run.coefficients.scale;
-                    norm::apply(isa, dy, scale, &zeros, None, Relu::No, None, dx);
+                    let slope = run.coefficients.slope(&zeros);
+                    norm::apply(isa, dy, slope, None, Relu::No, None, dx);
                 }
             }
         }

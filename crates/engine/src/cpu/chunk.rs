@@ -12,8 +12,9 @@ use super::weights::Weights;
 use kernels::activation::Function;
 use kernels::convolution::{self, Add, Epilogue, Scratch};
 use kernels::linear::{self, LinearShape};
+use kernels::norm::{self, Affine};
 use kernels::pooling::{self, PoolingShape};
-use kernels::{Isa, LANES, Relu, activation, norm};
+use kernels::{Isa, LANES, Relu, activation};
 use network::{Activation, Network};
 
 /// What all chunks of a pass share.
@@ -202,7 +203,8 @@ impl Chunk {
                     let ones = vec![1.0; layout.stride];
                     let zeros = vec![0.0; layout.stride];
                     let relu = relu(step);
-                    norm::apply(context.isa, input, &ones, &zeros, add, relu, mask, output);
+                    let same = Affine { centre: &zeros, factor: &ones, shift: &zeros };
+                    norm::apply(context.isa, input, same, add, relu, mask, output);
                 } else {
                     output.copy_from_slice(input);
                 }
@@ -244,7 +246,7 @@ impl Chunk {
         }
     }
 
-    /// `input * scale + shift (+ add)`, per image where images differ.
+    /// `(input - centre) * scale + shift (+ add)`, per image where images differ.
     pub fn normalise(
         &self,
         context: &Context<'_>,
@@ -263,8 +265,7 @@ impl Chunk {
             norm::apply(
                 context.isa,
                 &input[range.clone()],
-                &run.coefficients.scale,
-                &run.coefficients.shift,
+                run.coefficients.affine(),
                 add.map(|add| &add[range.clone()]),
                 relu,
                 mask.as_deref_mut().map(|mask| &mut mask[bits]),

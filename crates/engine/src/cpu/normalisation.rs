@@ -4,14 +4,15 @@
 //! centred per image and merged exactly (Chan et al. 1983), since `E[x^2] - E[x]^2` loses all digits at mean 1e3.
 
 use super::lower::BatchParameters;
-use kernels::norm::BackwardCoefficients;
+use kernels::norm::{Affine, BackwardCoefficients};
 use network::{Network, ParameterId};
 
-/// `x * scale + shift` normalises; `mean` and `inverse` (one over the deviation) are kept for the backward.
+/// `(x - centre) * scale + shift` normalises; `mean` and `inverse` (one over the deviation) are kept for the backward.
 #[derive(Clone, Debug)]
 pub(crate) struct Coefficients {
     pub mean: Vec<f64>,
     pub inverse: Vec<f64>,
+    pub centre: Vec<f32>,
     pub scale: Vec<f32>,
     pub shift: Vec<f32>,
 }
@@ -29,6 +30,7 @@ impl Coefficients {
         let mut new = Self {
             mean: vec![0.0; stride],
             inverse: vec![0.0; stride],
+            centre: vec![0.0; stride],
             scale: vec![0.0; stride],
             shift: vec![0.0; stride],
         };
@@ -37,8 +39,11 @@ impl Coefficients {
             let scale = f64::from(gamma[channel]) * inverse;
             new.mean[channel] = mean;
             new.inverse[channel] = inverse;
+            new.centre[channel] = mean as f32;
             new.scale[channel] = scale as f32;
-            new.shift[channel] = (f64::from(beta[channel]) - mean * scale) as f32;
+            // The mean was rounded to f32: the rest of it belongs to the summand.
+            let rest = mean - f64::from(mean as f32);
+            new.shift[channel] = (f64::from(beta[channel]) - rest * scale) as f32;
         }
         new
     }
@@ -53,9 +58,20 @@ impl Coefficients {
         Self {
             mean: vec![0.0; stride],
             inverse: vec![0.0; stride],
+            centre: vec![0.0; stride],
             scale: pad(scale),
             shift: pad(shift),
         }
+    }
+
+    /// What the forward applies.
+    pub fn affine(&self) -> Affine<'_> {
+        Affine { centre: &self.centre, factor: &self.scale, shift: &self.shift }
+    }
+
+    /// What a gradient is multiplied with where the statistics are constants; `zeros` are of the same length.
+    pub fn slope<'a>(&'a self, zeros: &'a [f32]) -> Affine<'a> {
+        Affine { centre: zeros, factor: &self.scale, shift: zeros }
     }
 
     /// The backward where the statistics are constants: the gradient is scaled and that is all.
@@ -63,7 +79,7 @@ impl Coefficients {
         BackwardCoefficients {
             gradient_factor: self.scale.clone(),
             input_factor: vec![0.0; self.scale.len()],
-            mean: self.mean.iter().map(|&mean| mean as f32).collect(),
+            mean: self.centre.clone(),
             shift: vec![0.0; self.scale.len()],
         }
     }

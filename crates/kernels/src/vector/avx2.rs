@@ -61,6 +61,11 @@ impl Vector for Avx2 {
         unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
     }
     #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        // SAFETY: the caller promises the instructions.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
     unsafe fn relu(self) -> Self {
         // SAFETY: the caller promises the instructions. The maximum gives its second operand where one is NaN.
         unsafe {

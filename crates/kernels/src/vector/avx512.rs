@@ -39,6 +39,11 @@ impl Vector for Avx512 {
         unsafe { Self(_mm512_add_ps(self.0, other.0)) }
     }
     #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        // SAFETY: the caller promises the instructions.
+        unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
     unsafe fn relu(self) -> Self {
         // SAFETY: the caller promises the instructions. The maximum gives its second operand where one is NaN.
         unsafe { Self(_mm512_max_ps(_mm512_setzero_ps(), self.0)) }

@@ -31,6 +31,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn multiply_add(self, left: Self, right: Self) -> Self;
     /// `self + other`.
     unsafe fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    unsafe fn subtract(self, other: Self) -> Self;
     /// `max(x, 0)`; NaN stays NaN, so that a broken network is seen.
     unsafe fn relu(self) -> Self;
     /// Bit `l` says whether lane `l` is above zero.

@@ -42,6 +42,13 @@ impl Vector for Portable {
         self
     }
     #[inline(always)]
+    unsafe fn subtract(mut self, other: Self) -> Self {
+        for (difference, other) in self.0.iter_mut().zip(other.0) {
+            *difference -= other;
+        }
+        self
+    }
+    #[inline(always)]
     unsafe fn relu(mut self) -> Self {
         for value in &mut self.0 {
             *value = if *value < 0.0 { 0.0 } else { *value };
