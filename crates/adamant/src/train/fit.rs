@@ -34,7 +34,7 @@ pub enum Event<'a> {
         step: u64,
         /// Steps in all.
         steps: u64,
-        /// Learnt and absorbed numbers of the network.
+        /// Learnt numbers of the network.
         parameters: usize,
     },
     /// A checkpoint that cannot be used; the one before it is tried.
@@ -132,7 +132,8 @@ fn fit_inner<E: Engine>(
     run.rewind(state.step, state.seconds)?;
 
     let per_epoch = u64::from(loader.steps_per_epoch());
-    let parameters = trainer.network.parameters.iter().map(|p| p.values.len()).sum();
+    let learnt = trainer.network.parameters.iter().filter(|p| p.role.is_learnt());
+    let parameters = learnt.map(|p| p.values.len()).sum();
     let steps = per_epoch * u64::from(plan.epochs);
     watcher.event(Event::Begin { step: state.step, steps, parameters });
     let mut before = run.seconds();

@@ -65,8 +65,10 @@ impl Shown {
         let share = |name: &str, share: Option<f64>| {
             share.map_or(String::new(), |share| format!(", {name} {}", percent(share)))
         };
+        // A very deep network on two cores makes less than one image a second.
+        let digits = if self.images_per_second < 10.0 { 1 } else { 0 };
         format!(
-            "{:.0} images/s, loss {:.3}{}{}",
+            "{:.digits$} images/s, loss {:.3}{}{}",
             self.images_per_second,
             self.loss,
             share("clean", self.clean),
@@ -112,7 +114,7 @@ impl Progress {
         (self.began, self.begun_at, self.steps) = (Instant::now(), step, steps);
         let from = if step > 0 { format!(", from step {step}") } else { String::new() };
         self.say(&format!(
-            "training {} numbers for {steps} steps{from}; run folder {}",
+            "training {} parameters for {steps} steps{from}; run folder {}",
             thousands(parameters as u64),
             self.folder.display()
         ));
