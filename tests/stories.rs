@@ -287,6 +287,13 @@ fn a_model_outside_a_run_needs_its_data_named_and_of_its_shape() {
 
     let many = setting.evaluate(&["--samples", "65"]);
     refused(&many, &["asked for 65 images, the data set has 64"]);
+    let attacked = adamant(&setting)
+        .args(["attack", "model.safetensors", "--data", "fashion-sample", "--attacks", "fgsm"])
+        .args(["--out", "adversarial.safetensors"])
+        .output()
+        .unwrap();
+    refused(&attacked, &["[3, 32, 32]", "[1, 28, 28]"]);
+    assert!(!setting.path("adversarial.safetensors").exists());
 }
 
 #[test]

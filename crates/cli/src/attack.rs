@@ -4,7 +4,7 @@ use crate::failure::OrWrongUsage;
 use crate::output::{percent, print};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::subject::SubjectArguments;
+use crate::subject::{SubjectArguments, fitting};
 use crate::threat::ThreatArguments;
 use adamant::evaluate::{Crafted, Evaluator, Protocol};
 use adamant::image::{Images, Shape};
@@ -59,7 +59,7 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
     let mut progress = Progress::new(settings);
     let crafted = evaluator.craft(&**attack, &engine, &model.network, &data, &mut progress);
     progress.finish();
-    let crafted = crafted?;
+    let crafted = fitting(crafted)?;
     std::fs::write(&arguments.out, crafted.to_safetensors())
         .with_context(|| format!("writing {} failed", arguments.out.display()))?;
     if let Some(folder) = &arguments.png {

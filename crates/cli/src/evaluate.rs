@@ -1,14 +1,13 @@
 //! `adamant evaluate MODEL`: clean and robust accuracy, a verdict per image.
 
-use crate::failure::OrWrongUsage;
 use crate::model::Origin;
 use crate::output::{percent, print, table, thousands};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::subject::SubjectArguments;
+use crate::subject::{SubjectArguments, fitting};
 use crate::threat::ThreatArguments;
 use adamant::data::Part;
-use adamant::evaluate::{EvaluateError, Evaluation, Evaluator, Flag, Interval, Level, Protocol};
+use adamant::evaluate::{Evaluation, Evaluator, Flag, Interval, Level, Protocol};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,13 +65,7 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     let subject = arguments.subject.subject(named);
     let evaluation = evaluator.evaluate(&engine, &model.network, subject, &data, &mut progress);
     progress.finish();
-    let mut evaluation = match evaluation {
-        // The user named images the model cannot take, or more than there are.
-        Err(error @ (EvaluateError::Shape { .. } | EvaluateError::Samples { .. })) => {
-            Err(error).or_wrong_usage()?
-        }
-        other => other?,
-    };
+    let mut evaluation = fitting(evaluation)?;
     let is_own = |origin: &Origin| origin.recipe.data.source == evaluation.data;
     if data.part() == Part::Whole && model.origin.as_ref().is_some_and(is_own) {
         let flag = Flag::no_test_images(&evaluation.data, "include those it was trained on");

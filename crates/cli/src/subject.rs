@@ -3,7 +3,7 @@
 use crate::failure::OrWrongUsage;
 use crate::model::{Model, Origin};
 use adamant::data::{Dataset, Part, SearchPath, Source};
-use adamant::evaluate::{Samples, Subject};
+use adamant::evaluate::{EvaluateError, Samples, Subject};
 use anyhow::anyhow;
 use clap::ValueEnum;
 use network::Domain;
@@ -52,6 +52,16 @@ impl Branch {
             Self::Clean => Domain::CLEAN,
             Self::Adversarial => Domain::ADVERSARIAL,
         }
+    }
+}
+
+/// The result, where images the model cannot take, or more of them than there are, are the user's to name again.
+pub fn fitting<T>(result: Result<T, EvaluateError>) -> anyhow::Result<T> {
+    match result {
+        Err(error @ (EvaluateError::Shape { .. } | EvaluateError::Samples { .. })) => {
+            Err(error).or_wrong_usage()
+        }
+        other => Ok(other?),
     }
 }
 
