@@ -27,7 +27,7 @@ macro_rules! per_isa {
                 $crate::Isa::Avx2 => unsafe { avx2($($argument),*) },
                 // SAFETY: the processor has these instructions, asserted above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 => unsafe { avx512($($argument),*) },
+                $crate::Isa::Avx512 | $crate::Isa::Avx512Bf16 | $crate::Isa::Amx => unsafe { avx512($($argument),*) },
                 #[cfg(not(target_arch = "x86_64"))]
                 _ => unreachable!("not available"),
             }

@@ -11,13 +11,17 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// AVX-512 with products of bf16 pairs; single precision as [`Isa::Avx512`].
+    Avx512Bf16,
+    /// Tiles of bf16 (AMX) beside AVX-512 with bf16; single precision as [`Isa::Avx512`].
+    Amx,
 }
 
 /// Why the instruction set asked for cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IsaError {
     /// The name is none of ours.
-    #[error("ADAMANT_ISA is {found:?}\n  hint: write portable, avx2 or avx512")]
+    #[error("ADAMANT_ISA is {found:?}\n  hint: write portable, avx2, avx512, avx512-bf16 or amx")]
     Unknown {
         /// What was written.
         found: String,
@@ -33,6 +37,8 @@ pub enum IsaError {
 }
 
 impl Isa {
+    const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+
     /// The best instruction set of this processor, or the one that `ADAMANT_ISA` names.
     ///
     /// Errors: an unknown name, or one that this processor lacks.
@@ -50,10 +56,12 @@ impl Isa {
 
     /// All instruction sets this processor has, the slowest first.
     pub fn available() -> Vec<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512]
-            .into_iter()
-            .filter(|isa| isa.is_available())
-            .collect()
+        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// The instruction set that computes in single precision: sets that differ only in bf16 share one, to the bit.
+    pub fn single(self) -> Self {
+        self.min(Self::Avx512)
     }
 
     /// Whether this processor has it.
@@ -73,8 +81,14 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("avx512dq")
                     && std::arch::is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => {
+                Self::Avx512.is_available() && std::arch::is_x86_feature_detected!("avx512bf16")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512Bf16.is_available() && crate::amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            _ => false,
         }
     }
 
@@ -84,11 +98,13 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512-bf16",
+            Self::Amx => "amx",
         }
     }
 
     fn parse(name: &str) -> Result<Self, IsaError> {
-        let isa = [Self::Portable, Self::Avx2, Self::Avx512]
+        let isa = Self::ALL
             .into_iter()
             .find(|isa| isa.name() == name)
             .ok_or_else(|| IsaError::Unknown { found: name.to_string() })?;
@@ -120,6 +136,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_valid_ones() {
         let error = Isa::parse("sse9").unwrap_err().to_string();
-        assert_eq!(error, "ADAMANT_ISA is \"sse9\"\n  hint: write portable, avx2 or avx512");
+        assert_eq!(
+            error,
+            "ADAMANT_ISA is \"sse9\"\n  hint: write portable, avx2, avx512, avx512-bf16 or amx"
+        );
     }
 }

@@ -8,6 +8,8 @@
 mod dispatch;
 
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod convolution;
 mod exponential;
 mod isa;

@@ -18,7 +18,7 @@ pub fn multiply_add(isa: Isa, rounds: usize) -> u64 {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => (avx2(rounds), 6),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => (avx512(rounds), 12),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => (avx512(rounds), 12),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

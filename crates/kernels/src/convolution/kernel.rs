@@ -74,7 +74,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(&mut job),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => avx512(&mut job),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

@@ -36,7 +36,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, channels: usize) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job, channels),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(&mut job, channels),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => avx512(&mut job, channels),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }
