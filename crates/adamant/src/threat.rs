@@ -305,6 +305,22 @@ pub enum Start {
     },
 }
 
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("clean"),
+            Self::Uniform => f.write_str("uniform"),
+            Self::CleanWithProbability { probability, scope } => {
+                let scope = match scope {
+                    CoinScope::PerBatch => "batch",
+                    CoinScope::PerImage => "image",
+                };
+                write!(f, "clean with probability {probability} per {scope}, else uniform")
+            }
+        }
+    }
+}
+
 /// What can be wrong with a threat as written.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@
 
 mod tiles;
 
-pub use tiles::{logits_in_tiles, perturb_in_tiles};
+pub use tiles::{logits_in_tiles, perturb_along_in_tiles, perturb_in_tiles};
 
 use crate::attack::{Passes, Victim, VictimError};
 use crate::image::{Images, Logits};

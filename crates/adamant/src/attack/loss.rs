@@ -15,6 +15,15 @@ pub enum AttackLoss {
     Margin,
 }
 
+impl std::fmt::Display for AttackLoss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CrossEntropy => "cross-entropy",
+            Self::Margin => "margin",
+        })
+    }
+}
+
 impl AttackLoss {
     /// The loss of one class.
     ///

@@ -81,6 +81,17 @@ impl Attack for MiFgsm {
         let restarts = vec![stream.first_restart; images.count];
         Ok(Perturbed { images, targets: aims.into_targets(), restarts })
     }
+
+    fn resolved(&self) -> Vec<(&'static str, String)> {
+        let MiFgsmSettings { threat, goal, steps, decay, .. } = &self.settings;
+        vec![
+            ("decay", decay.to_string()),
+            ("epsilon", threat.epsilon().written().to_owned()),
+            ("goal", goal.to_string()),
+            ("step_size", self.step.to_string()),
+            ("steps", steps.to_string()),
+        ]
+    }
 }
 
 fn gather(direction: &mut [f32], gradient: &[f32], decay: f64) {

@@ -104,6 +104,40 @@ pub trait Attack: Send + Sync {
     fn restarts(&self) -> Option<Restarts> {
         None
     }
+
+    /// What the name and the defaults have come to, for reports: such as `("step_size", "0.00392")` (T24, T43).
+    ///
+    /// Two attacks of the same name and settings do the same.
+    fn resolved(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Where the search may be looked at on its way, by rising steps, the end left out; none where an iterate on the
+    /// way is no result.
+    fn milestones(&self) -> Vec<Milestone> {
+        Vec::new()
+    }
+
+    /// What the attack proposes at each of its [`Attack::milestones`], then what it proposes in the end.
+    ///
+    /// The last is what [`Attack::perturb`] gives, bit for bit.
+    fn perturb_along(
+        &self,
+        victim: &mut dyn Victim,
+        batch: &Batch,
+        stream: &AttackStream,
+    ) -> Result<Vec<Perturbed>, AttackError> {
+        Ok(vec![self.perturb(victim, batch, stream)?])
+    }
+}
+
+/// A point on the way of a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Milestone {
+    /// Steps made.
+    pub steps: usize,
+    /// The attack whose result this is, bit for bit; none where an attack of so many steps would step otherwise.
+    pub equals: Option<String>,
 }
 
 /// An attack with restarts, taken apart: whoever judges may judge each restart.

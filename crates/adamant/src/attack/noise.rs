@@ -68,4 +68,12 @@ impl Attack for Noise {
         let single = Self { draws: 1, ..self.clone() };
         (self.draws > 1).then(|| Restarts { single: Box::new(single), count: self.draws })
     }
+
+    fn resolved(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("draws", self.draws.to_string()),
+            ("epsilon", self.threat.epsilon().written().to_owned()),
+            ("goal", self.goal.to_string()),
+        ]
+    }
 }

@@ -4,7 +4,7 @@ use super::check::check_batch;
 use super::loss::AttackLoss;
 use super::start::starting_points;
 use super::worst::worst_per_image;
-use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim};
+use super::{Aims, Attack, AttackError, AttackStream, Milestone, Perturbed, Restarts, Victim};
 use crate::image::{Batch, Images};
 use crate::threat::{
     Goal, Range, Start, StepSize, ThreatModel, check_unit, project, steepest_step,
@@ -125,8 +125,8 @@ impl Pgd {
         victim: &mut dyn Victim,
         batch: &Batch,
         aims: &Aims,
-        stream: &AttackStream,
-        restart: u32,
+        (stream, restart): (&AttackStream, u32),
+        seen: &mut dyn FnMut(usize, &Images),
     ) -> Result<Images, AttackError> {
         let PgdSettings { threat, steps, start, start_range, .. } = &self.settings;
         let (norm, epsilon) = (threat.norm(), threat.epsilon().value());
@@ -141,6 +141,7 @@ impl Pgd {
                 image.iter_mut().zip(moves.one(position)).for_each(|(pixel, m)| *pixel += m);
                 project(norm, image, batch.images.one(position), epsilon, Range::Pixels);
             }
+            seen(step + 1, &images);
         }
         Ok(images)
     }
@@ -166,7 +167,9 @@ impl Attack for Pgd {
             restarts,
             (victim, batch, stream),
             aims,
-            &mut |victim, batch, aims, restart| self.search(victim, batch, aims, stream, restart),
+            &mut |victim, batch, aims, restart| {
+                self.search(victim, batch, aims, (stream, restart), &mut |_, _| ())
+            },
         )
     }
 
@@ -176,7 +179,63 @@ impl Attack for Pgd {
             Self { settings: PgdSettings { restarts: 1, ..self.settings.clone() }, ..self.clone() };
         (count > 1).then(|| Restarts { single: Box::new(single), count })
     }
+
+    fn resolved(&self) -> Vec<(&'static str, String)> {
+        let PgdSettings { threat, goal, steps, start, restarts, .. } = &self.settings;
+        vec![
+            ("epsilon", threat.epsilon().written().to_owned()),
+            ("goal", goal.to_string()),
+            ("loss", self.loss.to_string()),
+            ("restarts", restarts.to_string()),
+            ("start", start.to_string()),
+            ("step_size", self.step.to_string()),
+            ("steps", steps.to_string()),
+        ]
+    }
+
+    /// Between restarts an image that fell is not searched again, so several restarts have no common way.
+    fn milestones(&self) -> Vec<Milestone> {
+        let PgdSettings { threat, steps, step_size, restarts, .. } = &self.settings;
+        let numbers = if *restarts == 1 { &MILESTONES[..] } else { &[] };
+        let on_the_way = numbers.iter().filter(|&number| number < steps);
+        let equals = |shorter: usize| {
+            let same_step = step_size.resolve(threat.epsilon(), shorter) == self.step;
+            let base = self.name.strip_suffix(&format!("-{steps}"))?;
+            same_step.then(|| format!("{base}-{shorter}"))
+        };
+        on_the_way.map(|&steps| Milestone { steps, equals: equals(steps) }).collect()
+    }
+
+    fn perturb_along(
+        &self,
+        victim: &mut dyn Victim,
+        batch: &Batch,
+        stream: &AttackStream,
+    ) -> Result<Vec<Perturbed>, AttackError> {
+        let milestones = self.milestones();
+        if milestones.is_empty() {
+            return Ok(vec![self.perturb(victim, batch, stream)?]);
+        }
+        check_batch(victim, batch)?;
+        let aims = Aims::resolve(self.settings.goal, self.loss, victim, batch, stream)?;
+        let restart = stream.first_restart;
+        let mut all = Vec::with_capacity(milestones.len() + 1);
+        let end = self.search(victim, batch, &aims, (stream, restart), &mut |step, images| {
+            if milestones.iter().any(|milestone| milestone.steps == step) {
+                all.push(images.clone());
+            }
+        })?;
+        all.push(end);
+        let (targets, restarts) = (aims.into_targets(), vec![restart; batch.images.count]);
+        let perturbed =
+            |images| Perturbed { images, targets: targets.clone(), restarts: restarts.clone() };
+        Ok(all.into_iter().map(perturbed).collect())
+    }
 }
+
+/// The steps at which the paper's evaluation looks: 10, 20, ..., 100, ..., 1000, with 2000 as the end.
+const MILESTONES: [usize; 19] =
+    [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000];
 
 fn from_the_image(
     threat: ThreatModel,

@@ -19,29 +19,68 @@ pub fn perturb_in_tiles<F: Frozen>(
     batch: &Batch,
     stream: &AttackStream,
 ) -> Result<(Perturbed, Passes), AttackError> {
+    let (mut all, passes) = run_in_tiles(frozen, batch, &|victim, some| {
+        Ok(vec![attack.perturb(victim, some, stream)?])
+    })?;
+    let only = all.pop().expect("every tile gives one proposal, and a batch has a tile");
+    Ok((only, passes))
+}
+
+/// As [`perturb_in_tiles`], with what the attack proposes at each of its milestones before the last proposal.
+///
+/// Errors: those of the attack; of several, the one of the earliest image.
+pub fn perturb_along_in_tiles<F: Frozen>(
+    frozen: &F,
+    attack: &dyn Attack,
+    batch: &Batch,
+    stream: &AttackStream,
+) -> Result<(Vec<Perturbed>, Passes), AttackError> {
+    run_in_tiles(frozen, batch, &|victim, some| attack.perturb_along(victim, some, stream))
+}
+
+/// What is done with one tile: some proposals for each of its images.
+type Proposals<'a> =
+    dyn Fn(&mut dyn Victim, &Batch) -> Result<Vec<Perturbed>, AttackError> + Sync + 'a;
+
+fn run_in_tiles<F: Frozen>(
+    frozen: &F,
+    batch: &Batch,
+    propose: &Proposals<'_>,
+) -> Result<(Vec<Perturbed>, Passes), AttackError> {
     let tiles = in_tiles(frozen, batch.images.count, |session, positions| {
         let mut victim = FrozenVictim::new(session, frozen.classes());
         let some = batch.select(&positions.collect::<Vec<_>>());
-        let perturbed = attack.perturb(&mut victim, &some, stream);
-        perturbed.map(|perturbed| (perturbed, victim.passes()))
+        let proposed = propose(&mut victim, &some);
+        proposed.map(|proposed| (proposed, victim.passes()))
     })?;
-    let mut images = Images { count: 0, shape: batch.images.shape, pixels: Vec::new() };
-    let mut targets: Option<Vec<u32>> = None;
-    let mut restarts = Vec::new();
     let mut passes = Passes::default();
-    for (tile, tile_passes) in tiles {
-        images.count += tile.images.count;
-        // As the attack says, so that the evaluator can find it wrong (G14).
-        images.shape = tile.images.shape;
-        images.pixels.extend(tile.images.pixels);
-        if let Some(some) = tile.targets {
-            targets.get_or_insert_default().extend(some);
-        }
-        restarts.extend(tile.restarts);
+    let mut all: Vec<Perturbed> = Vec::new();
+    for (proposed, tile_passes) in tiles {
         passes.forward += tile_passes.forward;
         passes.backward += tile_passes.backward;
+        for (place, tile) in proposed.into_iter().enumerate() {
+            match all.get_mut(place) {
+                Some(before) => append(before, tile),
+                None => all.push(tile),
+            }
+        }
     }
-    Ok((Perturbed { images, targets, restarts }, passes))
+    if all.is_empty() {
+        let images = Images { count: 0, shape: batch.images.shape, pixels: Vec::new() };
+        all.push(Perturbed { images, targets: None, restarts: Vec::new() });
+    }
+    Ok((all, passes))
+}
+
+fn append(all: &mut Perturbed, tile: Perturbed) {
+    all.images.count += tile.images.count;
+    // As the attack says, so that the evaluator can find it wrong (G14).
+    all.images.shape = tile.images.shape;
+    all.images.pixels.extend(tile.images.pixels);
+    if let Some(some) = tile.targets {
+        all.targets.get_or_insert_default().extend(some);
+    }
+    all.restarts.extend(tile.restarts);
 }
 
 /// The logits of `images`, with all threads of the current pool.
