@@ -8,8 +8,10 @@
 
 pub mod cpu;
 mod error;
+mod observe;
 
 pub use error::EngineError;
+pub use observe::{Direction, Observable, StepDescription, StepObserver, Unobserved};
 
 use network::{Domain, Moments, Network, Pass, Shape};
 

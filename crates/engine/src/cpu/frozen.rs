@@ -4,12 +4,16 @@ use super::backward::Backward;
 use super::border;
 use super::buffers::BufferPool;
 use super::chunk::{Chunk, Context, Keep};
+use super::describe;
 use super::lower::Program;
 use super::record::load;
 use super::schedule::{Weighted, chunk_images, kept, wanted};
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
-use crate::{EngineError, Frozen, ImagesView, Logits, Session, Wants};
+use crate::{
+    Direction as Way, EngineError, Frozen, ImagesView, Logits, Observable, Session,
+    StepDescription, StepObserver, Unobserved, Wants,
+};
 use kernels::Isa;
 use kernels::convolution::Scratch;
 use network::{Domain, Network, Shape, Statistics};
@@ -111,20 +115,34 @@ impl Drop for CpuSession<'_> {
 
 impl CpuSession<'_> {
     /// The forward of one tile.
-    fn forward(&mut self, pixels: &[f32], logits: &mut [f32], keep: Keep<'_>) -> Chunk {
+    fn forward(
+        &mut self,
+        pixels: &[f32],
+        logits: &mut [f32],
+        keep: Keep<'_>,
+        observer: &mut dyn StepObserver,
+    ) -> Chunk {
         let frozen = self.frozen;
         let program = &frozen.program;
         let context = frozen.context(&frozen.forward, &self.buffers, keep);
         let mut chunk = Chunk::new(program, 0, pixels.len() / program.input_shape.len());
         load(&context, &mut chunk, frozen.tile, pixels);
         for index in 0..program.steps.len() {
+            observer.before(Way::Forward, index);
             chunk.forward(&context, index, frozen.tile, &mut self.scratch);
+            observer.after(Way::Forward, index);
         }
         border::store_dense(chunk.value(program, program.output), program.classes, logits);
         chunk
     }
 
-    fn backward(&mut self, chunk: &Chunk, logit_gradient: &Logits, pixels: &mut [f32]) {
+    fn backward(
+        &mut self,
+        chunk: &Chunk,
+        logit_gradient: &Logits,
+        pixels: &mut [f32],
+        observer: &mut dyn StepObserver,
+    ) {
         let frozen = self.frozen;
         let program = &frozen.program;
         let backward = Backward {
@@ -137,12 +155,43 @@ impl CpuSession<'_> {
         };
         let mut reverse = backward.start(chunk, logit_gradient);
         for index in (0..program.steps.len()).rev() {
+            observer.before(Way::Backward, index);
             backward.reduce(chunk, &mut reverse, index);
             backward.apply(chunk, &mut reverse, index, &mut self.scratch);
+            observer.after(Way::Backward, index);
         }
         let gradient = &reverse.gradients[program.input];
         border::store_input_gradient(program, gradient, &logit_gradient.values, pixels);
         reverse.gradients.into_iter().for_each(|buffer| self.buffers.give(buffer));
+    }
+
+    /// Forward and input gradient, a tile at a time.
+    fn tiles(
+        &mut self,
+        images: ImagesView<'_>,
+        loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
+        observer: &mut dyn StepObserver,
+    ) -> Result<(Logits, Vec<f32>), EngineError> {
+        border::check_images("input_gradient", &self.frozen.program, images)?;
+        let classes = self.frozen.program.classes;
+        let keep = Keep::ForBackward(&self.frozen.kept);
+        let mut all = Logits::zeros(images.count, classes);
+        let mut gradient = vec![0.0; images.pixels.len()];
+        let length = self.frozen.tile * images.shape.len();
+        let tiles = images.pixels.chunks(length).zip(gradient.chunks_mut(length));
+        for (position, (pixels, gradient)) in tiles.enumerate() {
+            let count = pixels.len() / images.shape.len();
+            let first = position * self.frozen.tile;
+            let mut logits = Logits::zeros(count, classes);
+            let chunk = self.forward(pixels, &mut logits.values, keep, observer);
+            let mut by_logits = Logits::zeros(count, classes);
+            loss(&logits, first, &mut by_logits);
+            border::check_logits("input_gradient", &by_logits, count, classes)?;
+            self.backward(&chunk, &by_logits, gradient, observer);
+            self.free(chunk);
+            all.values[first * classes..][..count * classes].copy_from_slice(&logits.values);
+        }
+        Ok((all, gradient))
     }
 
     fn free(&self, chunk: Chunk) {
@@ -157,7 +206,7 @@ impl Session for CpuSession<'_> {
         let tile = self.frozen.tile;
         let rows = logits.values.chunks_mut(tile * logits.classes);
         for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
-            let chunk = self.forward(pixels, rows, Keep::Nothing);
+            let chunk = self.forward(pixels, rows, Keep::Nothing, &mut Unobserved);
             self.free(chunk);
         }
         Ok(logits)
@@ -168,25 +217,21 @@ impl Session for CpuSession<'_> {
         images: ImagesView<'_>,
         loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
     ) -> Result<(Logits, Vec<f32>), EngineError> {
-        border::check_images("input_gradient", &self.frozen.program, images)?;
-        let classes = self.frozen.program.classes;
-        let keep = Keep::ForBackward(&self.frozen.kept);
-        let mut all = Logits::zeros(images.count, classes);
-        let mut gradient = vec![0.0; images.pixels.len()];
-        let length = self.frozen.tile * images.shape.len();
-        let tiles = images.pixels.chunks(length).zip(gradient.chunks_mut(length));
-        for (position, (pixels, gradient)) in tiles.enumerate() {
-            let count = pixels.len() / images.shape.len();
-            let first = position * self.frozen.tile;
-            let mut logits = Logits::zeros(count, classes);
-            let chunk = self.forward(pixels, &mut logits.values, keep);
-            let mut by_logits = Logits::zeros(count, classes);
-            loss(&logits, first, &mut by_logits);
-            border::check_logits("input_gradient", &by_logits, count, classes)?;
-            self.backward(&chunk, &by_logits, gradient);
-            self.free(chunk);
-            all.values[first * classes..][..count * classes].copy_from_slice(&logits.values);
-        }
-        Ok((all, gradient))
+        self.tiles(images, loss, &mut Unobserved)
+    }
+}
+
+impl Observable for CpuFrozen {
+    fn steps(&self) -> Vec<StepDescription> {
+        describe::steps(&self.network, &self.program, size_of::<f32>() as u64)
+    }
+
+    fn observed_input_gradient(
+        session: &mut CpuSession<'_>,
+        images: ImagesView<'_>,
+        loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
+        observer: &mut dyn StepObserver,
+    ) -> Result<(Logits, Vec<f32>), EngineError> {
+        session.tiles(images, loss, observer)
     }
 }

@@ -7,6 +7,7 @@ mod backward;
 mod border;
 mod buffers;
 mod chunk;
+mod describe;
 mod frozen;
 mod lower;
 mod normalisation;
@@ -22,8 +23,8 @@ pub use record::CpuRecording;
 
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
 use buffers::BufferPool;
-pub use kernels::Isa;
 use kernels::convolution::Scratch;
+pub use kernels::{Isa, peak};
 use network::{Domain, Network, Pass};
 use std::sync::{Arc, Mutex};
 
