@@ -12,6 +12,7 @@ pub mod activation;
 mod amx;
 pub mod convolution;
 mod exponential;
+pub mod half;
 mod isa;
 pub mod layout;
 pub mod linear;

@@ -1,0 +1,90 @@
+//! The micro-kernel: one or two tiles times one or two panels, summed over the steps of the tiles' class.
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
+mod portable;
+
+use super::table::Step;
+use crate::Isa;
+
+/// Sums of two tiles times two panels: `[tile][panel][16 pixels][16 outputs]`.
+#[repr(align(64))]
+#[derive(Clone, Debug)]
+pub(crate) struct Sums(pub [f32; 1024]);
+
+/// What one block computes; pointers were checked by whoever made the job.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    /// First number of each tile, before a step's shift.
+    pub tiles: [*const u16; 2],
+    /// Bytes between two rows of a tile.
+    pub pitch: usize,
+    pub steps: &'a [Step],
+    /// First weight of the panels; a step's number times the panels' size is added.
+    pub weights: *const u16,
+    /// Starts of the sums, 32 of them.
+    pub bias: *const f32,
+    /// Weights that will be read soon, 64 bytes for every step.
+    pub next: *const u16,
+}
+
+/// How much of a block there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    TwoByTwo,
+    OneByTwo,
+    TwoByOne,
+    OneByOne,
+}
+
+impl Extent {
+    pub fn new(tiles: usize, panels: usize) -> Self {
+        match (tiles, panels) {
+            (2, 2) => Self::TwoByTwo,
+            (1, 2) => Self::OneByTwo,
+            (2, 1) => Self::TwoByOne,
+            (1, 1) => Self::OneByOne,
+            _ => panic!("a block of {tiles} tiles by {panels} panels"),
+        }
+    }
+
+    pub fn tiles(self) -> usize {
+        match self {
+            Self::TwoByTwo | Self::TwoByOne => 2,
+            Self::OneByTwo | Self::OneByOne => 1,
+        }
+    }
+
+    pub fn panels(self) -> usize {
+        match self {
+            Self::TwoByTwo | Self::OneByTwo => 2,
+            Self::TwoByOne | Self::OneByOne => 1,
+        }
+    }
+}
+
+/// Writes `bias + sum` of every pixel and output.
+///
+/// # Safety
+/// Every step of every tile must be readable for 16 rows of 32 numbers, every step's weights and 32 biases too, and the
+/// processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
+pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match isa {
+            Isa::Portable => portable::run(block, extent, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => portable::avx2(block, extent, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => portable::avx512(block, extent, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => avx512_bf16::run(block, extent, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::run(block, extent, sums),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The same sums with `vdpbf16ps`: a pair of inputs broadcast, sixteen pairs of weights loaded.
+
+use super::{Block, Extent, Sums};
+use crate::LANES;
+use crate::half::pack::PANEL;
+use crate::half::{CELL, TILE};
+use std::arch::x86_64::*;
+
+/// Pixels in registers at once: with two panels their sums take 24 of 32 registers... the rest hold weights and inputs.
+const ROWS: usize = 8;
+
+/// # Safety
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
+    for tile in 0..extent.tiles() {
+        for rows in (0..TILE).step_by(ROWS) {
+            // SAFETY: by the caller's promise.
+            unsafe {
+                match extent.panels() {
+                    2 => panels::<2>(block, tile, rows, sums),
+                    _ => panels::<1>(block, tile, rows, sums),
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn panels<const P: usize>(block: &Block<'_>, tile: usize, first: usize, sums: &mut Sums) {
+    // SAFETY: by the caller's promise; `Sums` holds every row written.
+    unsafe {
+        let mut own = [[_mm512_setzero_ps(); P]; ROWS];
+        for row in &mut own {
+            for (panel, sum) in row.iter_mut().enumerate() {
+                *sum = _mm512_loadu_ps(block.bias.add(panel * LANES));
+            }
+        }
+        let input = block.tiles[tile].byte_add(first * block.pitch);
+        for step in block.steps {
+            let input = input.byte_offset(step.input as isize);
+            let weights = block.weights.add(step.weights as usize * P * PANEL);
+            for pair in 0..CELL / 2 {
+                let mut right = [_mm512_setzero_si512(); P];
+                for (panel, right) in right.iter_mut().enumerate() {
+                    *right = _mm512_loadu_si512(weights.add(panel * PANEL + pair * CELL).cast());
+                }
+                for (row, sums) in own.iter_mut().enumerate() {
+                    let left = input.byte_add(row * block.pitch).add(2 * pair).cast::<i32>();
+                    let left = _mm512_set1_epi32(left.read_unaligned());
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = _mm512_dpbf16_ps(
+                            *sum,
+                            std::mem::transmute::<__m512i, __m512bh>(left),
+                            std::mem::transmute::<__m512i, __m512bh>(right),
+                        );
+                    }
+                }
+            }
+        }
+        for (row, own) in own.iter().enumerate() {
+            for (panel, sum) in own.iter().enumerate() {
+                let at = ((2 * tile + panel) * TILE + first + row) * LANES;
+                _mm512_storeu_ps(sums.0.as_mut_ptr().add(at), *sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Convolutions in half precision (bf16 with f32 sums) for the frozen attack pass: forward, and backward by data.
+//!
+//! Values lie in [`CellLayout`]s: 32 channels of a pixel are one cell of 64 bytes, and pixels of several images are
+//! interleaved, so that sixteen consecutive cells, a *tile*, are sixteen pixels of work at every map size, down to 4x4 and
+//! 7x7. A convolution is a [`Table`]: for each tile the place of its first cell, and for each *class* of tiles the list of
+//! steps (shift of the input, place of the weights) that are inside the image; taps that fall outside are left out.
+//! One loop runs that table two tiles by two panels of 16 output channels at a time: with AMX one multiply instruction
+//! is a tile by a panel over 32 inputs; AVX-512 with bf16 and the portable body do the same sums.
+//!
+//! Each output value is a sum from the bias on in a fixed order (channel block, then tap), whatever the tile, the images
+//! beside it or the batch: an image's result has the same bits alone and in any batch (G7). A step left out would have
+//! added zero, and a sum from `+0` on is never `-0`, so leaving it out changes no bit.
+
+mod arrange;
+mod block;
+mod convert;
+mod convolve;
+mod epilogue;
+mod layout;
+mod pack;
+mod pass;
+mod table;
+
+pub use arrange::{each_pixel, from_cells, to_cells, to_strip};
+pub use convert::{from_f32, narrow, to_f32, widen};
+pub use convolve::{Addend, Convolve, Destination, Workspace, convolve};
+pub use epilogue::Epilogue;
+pub use layout::{CellLayout, Columns, StripLayout};
+pub use pack::{Direction, PackedHalf, pack};
+pub use pass::{HalfPass, Tap, backward_passes, forward_pass};
+pub use table::{Source, Table};
+
+/// Channels of a cell.
+pub const CELL: usize = 32;
+/// Pixels of a tile.
+pub const TILE: usize = 16;
+/// Numbers that a buffer needs beyond its groups: the last tile may read past the last pixel.
+pub const SLACK: usize = 4 * TILE * CELL;

@@ -1,0 +1,302 @@
+//! A convolution as data: where each tile begins, and which steps it takes.
+
+use super::pack::fits_strip;
+use super::{CELL, CellLayout, Columns, HalfPass, StripLayout, TILE};
+use crate::ConvolutionShape;
+use std::collections::HashMap;
+
+/// What a pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Cells of 32 channels.
+    Cells(CellLayout),
+    /// Pixels of few channels side by side.
+    Strip(StripLayout),
+}
+
+impl Source {
+    /// Images of one group.
+    pub fn images(&self) -> usize {
+        match self {
+            Self::Cells(layout) => layout.images,
+            Self::Strip(_) => 1,
+        }
+    }
+
+    /// Numbers of one group.
+    pub fn group(&self) -> usize {
+        match self {
+            Self::Cells(layout) => layout.group_cells() * CELL,
+            Self::Strip(layout) => layout.image(),
+        }
+    }
+
+    /// Whether a convolution of this shape may read a strip.
+    pub fn strip_suits(shape: &ConvolutionShape) -> bool {
+        fits_strip(shape)
+    }
+}
+
+/// One step of a tile: both in bytes, from the tile's first number and from the panel's first weight.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub input: i32,
+    pub weights: u32,
+}
+
+/// Sixteen pixels of one group of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    /// First number read, from the group's start, before a step's shift.
+    pub source: i32,
+    /// Which steps.
+    pub class: u16,
+    /// Bit for every row that is a pixel.
+    pub valid: u16,
+    /// By operand: cell of row 0 from the group's start, and which list of distances the other rows have.
+    pub places: [Place; OPERANDS],
+}
+
+/// Where the rows of a tile lie in one operand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub cell: u32,
+    pub rows: u32,
+}
+
+/// What a tile touches besides its source: the target, the addend, the mask.
+pub(crate) const OPERANDS: usize = 3;
+
+/// A pass over fixed layouts.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub(crate) source: Source,
+    /// Layouts of target, addend and mask.
+    pub(crate) operands: [CellLayout; OPERANDS],
+    /// Bytes between two rows of a tile.
+    pub(crate) pitch: usize,
+    pub(crate) steps: Vec<Step>,
+    /// By class: its steps.
+    pub(crate) classes: Vec<std::ops::Range<usize>>,
+    pub(crate) tiles: Vec<Tile>,
+    /// Tiles of one class two by two; a lone one stands twice.
+    pub(crate) pairs: Vec<[u32; 2]>,
+    /// Lists of cells from row 0 to each row.
+    pub(crate) rows: Vec<[u32; TILE]>,
+    /// Numbers read before and beyond a group's start at most.
+    pub(crate) reach: (i64, i64),
+}
+
+impl Table {
+    /// The table of a pass from `source` to cells; `None` if a tile's rows would not be evenly spaced in this source:
+    /// interleaved images read at a distance need [`Columns::Apart`] for that distance, and columns apart suit no
+    /// windows read at distance 1.
+    pub fn new(
+        pass: &HalfPass,
+        source: Source,
+        target: CellLayout,
+        add: CellLayout,
+        mask: CellLayout,
+    ) -> Option<Self> {
+        let steps = pass.source_step;
+        let spread = pass.taps.iter().any(|tap| tap.column != 0);
+        let (runs, pitch) = match source {
+            Source::Strip(layout) => (vec![(0, 1)], steps * layout.channels),
+            Source::Cells(layout) => match (layout.columns, steps) {
+                (Columns::Together, 1) => (vec![(0, 1)], CELL),
+                (Columns::Together, _) if layout.images == 1 => (vec![(0, 1)], steps * CELL),
+                (Columns::Apart, 1) if !spread => (vec![(0, 2), (1, 2)], CELL),
+                (Columns::Apart, 2) => (vec![(0, 1)], CELL),
+                _ => return None,
+            },
+        };
+        let mut table = Self {
+            source,
+            operands: [target, add, mask],
+            pitch: 2 * pitch,
+            steps: Vec::new(),
+            classes: Vec::new(),
+            tiles: Vec::new(),
+            pairs: Vec::new(),
+            rows: Vec::new(),
+            reach: (0, 0),
+        };
+        let mut classes = HashMap::new();
+        for row in 0..pass.height {
+            for &(first, step) in &runs {
+                table.row(pass, row, first, step, &mut classes);
+            }
+        }
+        table.pair();
+        Some(table)
+    }
+
+    /// Tiles over one row of the grid, or over every `step`-th column of it.
+    fn row(
+        &mut self,
+        pass: &HalfPass,
+        row: usize,
+        first: usize,
+        step: usize,
+        classes: &mut HashMap<Vec<bool>, u16>,
+    ) {
+        let images = self.source.images();
+        let columns = (first..pass.width).step_by(step).count();
+        let pixels = columns * images;
+        for start in (0..pixels).step_by(TILE) {
+            let pixel = |r: usize| {
+                let at = start + r;
+                (first + at / images * step, at % images)
+            };
+            let count = TILE.min(pixels - start);
+            let seen: Vec<bool> = pass
+                .taps
+                .iter()
+                .map(|tap| {
+                    self.sees(pass, row, (0..count).map(|r| pixel(r).0), tap.row, tap.column)
+                })
+                .collect();
+            let (column, image) = pixel(0);
+            let source = self.origin(pass, row, column, image);
+            let next = classes.len() as u16;
+            let class = *classes.entry(seen).or_insert_with_key(|seen| {
+                let begin = self.steps.len();
+                self.list(pass, column, seen);
+                self.classes.push(begin..self.steps.len());
+                next
+            });
+            let lists: Vec<i64> = self.steps[self.classes[class as usize].clone()]
+                .iter()
+                .map(|s| i64::from(s.input) / 2)
+                .collect();
+            for shift in lists {
+                let from = source as i64 + shift;
+                self.reach.0 = self.reach.0.min(from);
+                self.reach.1 = self
+                    .reach
+                    .1
+                    .max(from + (TILE - 1) as i64 * self.pitch as i64 / 2 + CELL as i64);
+            }
+            let places = std::array::from_fn(|operand| {
+                self.place(pass, operand, row, (0..count).map(pixel).collect())
+            });
+            let valid = if count == TILE { u16::MAX } else { (1 << count) - 1 };
+            self.tiles.push(Tile { source: source as i32, class, valid, places });
+        }
+    }
+
+    /// Whether a tap of this tile meets the image at all.
+    fn sees(
+        &self,
+        pass: &HalfPass,
+        row: usize,
+        mut columns: impl Iterator<Item = usize>,
+        down: isize,
+        right: isize,
+    ) -> bool {
+        let (height, width) = match self.source {
+            Source::Cells(layout) => (layout.height, layout.width),
+            Source::Strip(layout) => (layout.height, layout.width),
+        };
+        let inside = |at: isize, length: usize| at >= 0 && (at as usize) < length;
+        inside((row * pass.source_step) as isize + down, height)
+            && columns.any(|column| inside((column * pass.source_step) as isize + right, width))
+    }
+
+    /// The number at which a tile begins, before a step's shift.
+    fn origin(&self, pass: &HalfPass, row: usize, column: usize, image: usize) -> usize {
+        let (row, column) = (row * pass.source_step, column * pass.source_step);
+        match self.source {
+            Source::Cells(layout) => {
+                layout.cell(0, column as isize, image) * CELL + row * layout.row_cells() * CELL
+            }
+            Source::Strip(layout) => {
+                row * layout.row() + (column + layout.border) * layout.channels
+            }
+        }
+    }
+
+    /// The steps of the taps that are seen: channel blocks outside, so that a tile stays in the nearest cache for all taps.
+    fn list(&mut self, pass: &HalfPass, column: usize, seen: &[bool]) {
+        match self.source {
+            Source::Cells(layout) => {
+                let at = (column * pass.source_step) as isize;
+                for block in 0..layout.blocks() {
+                    for (index, tap) in
+                        pass.taps.iter().enumerate().filter(|(index, _)| seen[*index])
+                    {
+                        let shift = layout.cell(0, at + tap.column, 0) as isize
+                            - layout.cell(0, at, 0) as isize
+                            + tap.row * layout.row_cells() as isize
+                            + (block * layout.plane_cells()) as isize;
+                        self.steps.push(Step {
+                            input: (shift * 2 * CELL as isize) as i32,
+                            weights: (block * pass.taps.len() + index) as u32,
+                        });
+                    }
+                }
+            }
+            Source::Strip(layout) => {
+                let rows: Vec<isize> = pass.taps.iter().map(|tap| tap.row).collect();
+                let left = pass.taps.iter().map(|tap| tap.column).min().unwrap_or(0);
+                let mut kernel_rows = rows.clone();
+                kernel_rows.dedup();
+                for (index, down) in kernel_rows.into_iter().enumerate() {
+                    let any = rows.iter().zip(seen).any(|(&row, &seen)| row == down && seen);
+                    if any {
+                        let shift = down * layout.row() as isize + left * layout.channels as isize;
+                        self.steps.push(Step { input: 2 * shift as i32, weights: index as u32 });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where pixels of a tile lie in an operand.
+    fn place(
+        &mut self,
+        pass: &HalfPass,
+        operand: usize,
+        row: usize,
+        pixels: Vec<(usize, usize)>,
+    ) -> Place {
+        let layout = self.operands[operand];
+        let cell = |&(column, image): &(usize, usize)| {
+            let (row, column) =
+                (row * pass.target_step + pass.phase.0, column * pass.target_step + pass.phase.1);
+            layout.cell(row, column as isize, 0) + layout.image_cells(image)
+        };
+        let first = cell(&pixels[0]);
+        let mut list = [0; TILE];
+        for (distance, pixel) in list.iter_mut().zip(&pixels) {
+            *distance = (cell(pixel) as i64 - first as i64) as u32;
+        }
+        let known = self.rows.iter().position(|rows| *rows == list);
+        let rows = known.unwrap_or_else(|| {
+            self.rows.push(list);
+            self.rows.len() - 1
+        });
+        Place { cell: first as u32, rows: rows as u32 }
+    }
+
+    fn pair(&mut self) {
+        let mut waiting: HashMap<u16, usize> = HashMap::new();
+        for (index, tile) in self.tiles.iter().enumerate() {
+            match waiting.remove(&tile.class) {
+                Some(at) => self.pairs[at][1] = index as u32,
+                None => {
+                    waiting.insert(tile.class, self.pairs.len());
+                    self.pairs.push([index as u32; 2]);
+                }
+            }
+        }
+    }
+
+    /// Multiply-adds of one image for `outputs` output channels, what a tile computes in vain included.
+    pub fn multiply_adds(&self, outputs: usize) -> u64 {
+        let steps: usize =
+            self.tiles.iter().map(|tile| self.classes[tile.class as usize].len()).sum();
+        (steps * TILE * CELL * outputs.next_multiple_of(crate::LANES) / self.source.images()) as u64
+    }
+}

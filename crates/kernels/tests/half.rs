@@ -1,0 +1,377 @@
+//! Half-precision convolutions against plain sums in f64, over odd sizes, layouts and instruction sets.
+
+use kernels::half::*;
+use kernels::{ConvolutionShape, Isa, Relu, padded};
+
+/// Numbers that bf16 holds exactly, so that only the order of sums differs.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            to_f32(from_f32((state >> 8) as f32 / (1 << 24) as f32 - 0.5))
+        })
+        .collect()
+}
+
+fn shape(
+    inputs: usize,
+    outputs: usize,
+    side: (usize, usize),
+    kernel: usize,
+    stride: usize,
+) -> ConvolutionShape {
+    ConvolutionShape {
+        in_channels: inputs,
+        in_stride: inputs,
+        height: side.0,
+        width: side.1,
+        out_channels: outputs,
+        kernel,
+        stride,
+        padding: kernel / 2,
+    }
+}
+
+/// `[images, out_height, out_width, out_channels]` in f64.
+fn forward_f64(s: &ConvolutionShape, images: usize, input: &[f32], weights: &[f32]) -> Vec<f64> {
+    let (oh, ow) = (s.out_height(), s.out_width());
+    let mut output = vec![0.0; images * oh * ow * s.out_channels];
+    visit(s, images, |o, i, w| output[o] += f64::from(input[i]) * f64::from(weights[w]));
+    output
+}
+
+/// `[images, height, width, in_channels]` in f64.
+fn backward_f64(
+    s: &ConvolutionShape,
+    images: usize,
+    gradient: &[f32],
+    weights: &[f32],
+) -> Vec<f64> {
+    let mut input = vec![0.0; images * s.height * s.width * s.in_channels];
+    visit(s, images, |o, i, w| input[i] += f64::from(gradient[o]) * f64::from(weights[w]));
+    input
+}
+
+/// Every product of a convolution: positions in output, input and weights.
+fn visit(s: &ConvolutionShape, images: usize, mut product: impl FnMut(usize, usize, usize)) {
+    for n in 0..images {
+        for y in 0..s.out_height() {
+            for x in 0..s.out_width() {
+                for ky in 0..s.kernel {
+                    for kx in 0..s.kernel {
+                        let row = (y * s.stride + ky).wrapping_sub(s.padding);
+                        let column = (x * s.stride + kx).wrapping_sub(s.padding);
+                        if row >= s.height || column >= s.width {
+                            continue;
+                        }
+                        for o in 0..s.out_channels {
+                            for i in 0..s.in_channels {
+                                product(
+                                    ((n * s.out_height() + y) * s.out_width() + x) * s.out_channels
+                                        + o,
+                                    ((n * s.height + row) * s.width + column) * s.in_channels + i,
+                                    ((o * s.in_channels + i) * s.kernel + ky) * s.kernel + kx,
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cells(
+    channels: usize,
+    side: (usize, usize),
+    images: usize,
+    border: usize,
+    columns: Columns,
+) -> CellLayout {
+    CellLayout { channels, height: side.0, width: side.1, images, border, columns }
+}
+
+fn filled(layout: &CellLayout, images: usize, rows: &[f32]) -> Vec<u16> {
+    let mut buffer = vec![0; layout.len(images)];
+    to_cells(layout, images, layout.channels, rows, &mut buffer);
+    buffer
+}
+
+fn assert_close(found: &[f32], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(1e-3_f64, |m, x| m.max(x.abs()));
+    for (i, (&f, &e)) in found.iter().zip(expected).enumerate() {
+        // Results are rounded to bf16: eight bits.
+        assert!(
+            (f64::from(f) - e).abs() <= e.abs() / 256.0 + 1e-5 * scale,
+            "{what}: {f} for {e} at {i}"
+        );
+    }
+}
+
+/// Interleaving and order of columns of source and target.
+const LAYOUTS: [(usize, Columns, usize, Columns); 6] = [
+    (1, Columns::Together, 1, Columns::Together),
+    (2, Columns::Together, 4, Columns::Together),
+    (4, Columns::Together, 2, Columns::Apart),
+    (16, Columns::Together, 16, Columns::Together),
+    (2, Columns::Apart, 2, Columns::Together),
+    (1, Columns::Apart, 8, Columns::Apart),
+];
+
+const SHAPES: [(usize, usize, (usize, usize), usize, usize); 8] = [
+    (32, 32, (8, 8), 3, 1),
+    (40, 72, (5, 7), 3, 1),
+    (16, 16, (6, 18), 3, 1),
+    (64, 48, (4, 4), 3, 2),
+    (33, 20, (7, 7), 3, 2),
+    (32, 64, (6, 6), 1, 1),
+    (64, 130, (8, 7), 1, 2),
+    (12, 17, (9, 9), 5, 2),
+];
+
+#[test]
+fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
+    let images = 5;
+    let mut compared = 0;
+    for (case, (inputs, outputs, side, kernel, stride)) in SHAPES.into_iter().enumerate() {
+        let shape = shape(inputs, outputs, side, kernel, stride);
+        let input = numbers(images * side.0 * side.1 * inputs, case as u32);
+        let weights = numbers(outputs * inputs * kernel * kernel, 100 + case as u32);
+        let bias = numbers(outputs, 200);
+        let out_side = (shape.out_height(), shape.out_width());
+        let mut expected = forward_f64(&shape, images, &input, &weights);
+        expected.iter_mut().enumerate().for_each(|(i, x)| *x += f64::from(bias[i % outputs]));
+        for (from, columns, to, out_columns) in LAYOUTS {
+            let source = cells(inputs, side, from, 2, columns);
+            let target = cells(outputs, out_side, to, 1, out_columns);
+            let pass = forward_pass(&shape);
+            let Some(table) = Table::new(&pass, Source::Cells(source), target, target, target)
+            else {
+                continue;
+            };
+            let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
+            let read = filled(&source, images, &input);
+            for isa in Isa::available() {
+                let mut written = vec![0; target.len(16)];
+                convolve(
+                    isa,
+                    &Convolve {
+                        table: &table,
+                        weights: &packed,
+                        bias: Some(&bias),
+                        groups: (0, source.groups(images)),
+                        source: &read,
+                    },
+                    Destination::Cells {
+                        target: &mut written,
+                        add: Addend::Nothing,
+                        epilogue: Epilogue::Activate { relu: Relu::No, mask: None },
+                    },
+                    &mut Workspace::default(),
+                );
+                let mut found = vec![0.0; expected.len()];
+                from_cells(&target, images, outputs, &written, &mut found);
+                assert_close(&found, &expected, &format!("{shape:?} {source:?} {isa}"));
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 24 * Isa::available().len(), "{compared} comparisons");
+}
+
+#[test]
+fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
+    let images = 5;
+    for (case, (inputs, outputs, side, kernel, stride)) in SHAPES.into_iter().enumerate() {
+        let shape = shape(inputs, outputs, side, kernel, stride);
+        let out_side = (shape.out_height(), shape.out_width());
+        let gradient = numbers(images * out_side.0 * out_side.1 * outputs, case as u32);
+        let weights = numbers(outputs * inputs * kernel * kernel, 100 + case as u32);
+        let expected = backward_f64(&shape, images, &gradient, &weights);
+        for (from, to) in [(1, 1), (4, 2), (16, 16), (2, 4)] {
+            let source = cells(outputs, out_side, from, 2, Columns::Together);
+            let target = cells(inputs, side, to, 1, Columns::Together);
+            let read = filled(&source, images, &gradient);
+            for isa in Isa::available() {
+                let mut written = vec![0; target.len(16)];
+                for pass in backward_passes(&shape) {
+                    let table = Table::new(&pass, Source::Cells(source), target, target, target)
+                        .expect("windows at distance 1 over columns together");
+                    let packed =
+                        pack(&shape, &weights, &pass, Direction::Backward, Source::Cells(source));
+                    convolve(
+                        isa,
+                        &Convolve {
+                            table: &table,
+                            weights: &packed,
+                            bias: None,
+                            groups: (0, source.groups(images)),
+                            source: &read,
+                        },
+                        Destination::Cells {
+                            target: &mut written,
+                            add: Addend::Nothing,
+                            epilogue: Epilogue::Keep { mask: None },
+                        },
+                        &mut Workspace::default(),
+                    );
+                }
+                let mut found = vec![0.0; expected.len()];
+                from_cells(&target, images, inputs, &written, &mut found);
+                assert_close(&found, &expected, &format!("{shape:?} {source:?} {isa}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn strips_agree_with_sums_in_f64() {
+    let images = 3;
+    for (inputs, side, kernel, stride) in [
+        (3, (8, 20), 3, 1),
+        (1, (9, 9), 3, 1),
+        (3, (17, 34), 7, 2),
+        (4, (5, 5), 3, 2),
+        (2, (6, 6), 1, 1),
+    ] {
+        let outputs = 24;
+        let shape = shape(inputs, outputs, side, kernel, stride);
+        let input = numbers(images * side.0 * side.1 * inputs, 3);
+        let weights = numbers(outputs * inputs * kernel * kernel, 4);
+        let expected = forward_f64(&shape, images, &input, &weights);
+        let strip =
+            StripLayout { channels: inputs, height: side.0, width: side.1, border: kernel / 2 };
+        let mut planes = vec![0.0; input.len()];
+        kernels::layout::nhwc_to_nchw(inputs, side.0 * side.1, inputs, &input, &mut planes);
+        let mut read = vec![0; strip.len(images)];
+        to_strip(&strip, &planes, &vec![1.0; inputs], &vec![0.0; inputs], &mut read);
+        let target =
+            cells(outputs, (shape.out_height(), shape.out_width()), 2, 1, Columns::Together);
+        let pass = forward_pass(&shape);
+        let source = Source::Strip(strip);
+        let table = Table::new(&pass, source, target, target, target).expect("a strip suits");
+        let packed = pack(&shape, &weights, &pass, Direction::Forward, source);
+        for isa in Isa::available() {
+            let mut written = vec![0; target.len(16)];
+            convolve(
+                isa,
+                &Convolve {
+                    table: &table,
+                    weights: &packed,
+                    bias: None,
+                    groups: (0, images),
+                    source: &read,
+                },
+                Destination::Cells {
+                    target: &mut written,
+                    add: Addend::Nothing,
+                    epilogue: Epilogue::Activate { relu: Relu::No, mask: None },
+                },
+                &mut Workspace::default(),
+            );
+            let mut found = vec![0.0; expected.len()];
+            from_cells(&target, images, outputs, &written, &mut found);
+            assert_close(&found, &expected, &format!("{shape:?} {isa}"));
+        }
+    }
+}
+
+#[test]
+fn the_epilogue_adds_activates_masks_and_keeps() {
+    let (images, side) = (3, (4, 6));
+    let shape = shape(32, 48, side, 3, 1);
+    let input = numbers(images * 24 * 32, 1);
+    let weights = numbers(48 * 32 * 9, 2);
+    let other = numbers(images * 24 * 48, 3);
+    let source = cells(32, side, 2, 1, Columns::Together);
+    let target = cells(48, side, 4, 1, Columns::Apart);
+    let add = cells(48, side, 1, 0, Columns::Together);
+    let mask_layout = cells(48, side, 8, 0, Columns::Together);
+    let mut expected = forward_f64(&shape, images, &input, &weights);
+    expected.iter_mut().zip(&other).for_each(|(x, &y)| *x = (*x + f64::from(y)).max(0.0));
+    let pass = forward_pass(&shape);
+    let table = Table::new(&pass, Source::Cells(source), target, add, mask_layout).expect("suits");
+    let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
+    let (read, addend) = (filled(&source, images, &input), filled(&add, images, &other));
+    for isa in Isa::available() {
+        let job =
+            Convolve { table: &table, weights: &packed, bias: None, groups: (0, 2), source: &read };
+        let mut written = vec![0; target.len(16)];
+        let mut mask = vec![0; mask_layout.groups(4) * mask_layout.group_cells()];
+        let epilogue = Epilogue::Activate { relu: Relu::Yes, mask: Some(&mut mask) };
+        let to = Destination::Cells { target: &mut written, add: Addend::Other(&addend), epilogue };
+        convolve(isa, &job, to, &mut Workspace::default());
+        let mut found = vec![0.0; expected.len()];
+        from_cells(&target, images, 48, &written, &mut found);
+        assert_close(&found, &expected, &isa.to_string());
+
+        let mut kept = vec![0; target.len(16)];
+        let to = Destination::Cells {
+            target: &mut kept,
+            add: Addend::Other(&addend),
+            epilogue: Epilogue::Keep { mask: Some(&mask) },
+        };
+        convolve(isa, &job, to, &mut Workspace::default());
+        assert_eq!(
+            kept, written,
+            "what a mask keeps of the same sums is what the ReLU let through: {isa}"
+        );
+    }
+}
+
+#[test]
+fn an_image_has_the_same_bits_alone_and_among_others() {
+    let side = (7, 7);
+    let shape = shape(40, 40, side, 3, 1);
+    let input = numbers(6 * 49 * 40, 1);
+    let weights = numbers(40 * 40 * 9, 2);
+    let run = |isa, rows: &[f32], images: usize, group: usize| {
+        let layout = cells(40, side, group, 1, Columns::Together);
+        let pass = forward_pass(&shape);
+        let table =
+            Table::new(&pass, Source::Cells(layout), layout, layout, layout).expect("suits");
+        let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(layout));
+        // What lies where no image is must not matter.
+        let mut read = filled(&layout, images, rows);
+        if images == 1 {
+            each_pixel(&layout, group, |index, _, cell| {
+                if index >= 49 {
+                    read[cell * CELL..][..CELL].fill(0x7fc0);
+                }
+            });
+        }
+        let mut written = vec![0; layout.len(images)];
+        convolve(
+            isa,
+            &Convolve {
+                table: &table,
+                weights: &packed,
+                bias: None,
+                groups: (0, layout.groups(images)),
+                source: &read,
+            },
+            Destination::Cells {
+                target: &mut written,
+                add: Addend::Nothing,
+                epilogue: Epilogue::Activate { relu: Relu::Yes, mask: None },
+            },
+            &mut Workspace::default(),
+        );
+        let mut rows = vec![0.0; images * 49 * 40];
+        from_cells(&layout, images, 40, &written, &mut rows);
+        rows
+    };
+    for isa in Isa::available() {
+        let together = run(isa, &input, 6, 16);
+        for group in [1, 4, 16] {
+            for image in 0..6 {
+                let own = image * 49 * 40..(image + 1) * 49 * 40;
+                let alone = run(isa, &input[own.clone()], 1, group);
+                assert_eq!(alone, together[own], "image {image}, groups of {group}, {isa}");
+            }
+        }
+    }
+    assert_eq!(padded(40), 48);
+}
