@@ -4,20 +4,20 @@ use super::block::{self, Block, Extent, Sums};
 use super::epilogue::{self, Epilogue, Kind, Rows};
 use super::pack::{PANEL, PackedHalf};
 use super::table::{OPERANDS, Table, Tile};
-use super::{CELL, TILE};
+use super::{CELL, Lines, TILE};
 use crate::{Isa, LANES};
 use std::ops::Range;
 
 /// Where sums wait for their epilogue; one a thread.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Workspace {
     sums: Box<[Sums; 2]>,
-    bias: Vec<f32>,
+    bias: Lines<f32>,
 }
 
 impl Default for Workspace {
     fn default() -> Self {
-        Self { sums: Box::new([const { Sums([0.0; 1024]) }; 2]), bias: Vec::new() }
+        Self { sums: Box::new([const { Sums([0.0; 1024]) }; 2]), bias: Lines::zeros(0) }
     }
 }
 
@@ -106,10 +106,14 @@ pub fn convolve(
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
     job.check();
     let panels = job.weights.panels;
-    workspace.bias.clear();
-    workspace.bias.extend(job.bias.unwrap_or(&[]).iter().map(|&bias| sum_start(bias)));
-    assert!(workspace.bias.len() <= panels * LANES, "bias of {} outputs", workspace.bias.len());
-    workspace.bias.resize(panels.next_multiple_of(2) * LANES, 0.0);
+    let outputs = panels.next_multiple_of(2) * LANES;
+    if workspace.bias.len() < outputs {
+        workspace.bias = Lines::zeros(outputs);
+    }
+    workspace.bias.fill(0.0);
+    let bias = job.bias.unwrap_or(&[]);
+    assert!(bias.len() <= panels * LANES, "bias of {} outputs", bias.len());
+    workspace.bias.iter_mut().zip(bias).for_each(|(start, &bias)| *start = sum_start(bias));
     let mut pointers = Pointers { kind: None, bases: [std::ptr::null_mut(); OPERANDS] };
     match &mut destination {
         Destination::Lanes(target) => {

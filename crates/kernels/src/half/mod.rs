@@ -13,6 +13,7 @@
 
 mod arrange;
 mod block;
+mod buffer;
 mod convert;
 mod convolve;
 mod epilogue;
@@ -22,6 +23,7 @@ mod pass;
 mod table;
 
 pub use arrange::{each_pixel, from_cells, to_cells, to_strip};
+pub use buffer::{Lines, Number};
 pub use convert::{from_f32, narrow, to_f32, widen};
 pub use convolve::{Addend, Convolve, Destination, Workspace, convolve};
 pub use epilogue::Epilogue;

@@ -1,7 +1,7 @@
 //! Weights as the blocks read them: panels of 16 outputs, pairs of inputs side by side.
 
 use super::convert::from_f32;
-use super::{CELL, HalfPass};
+use super::{CELL, HalfPass, Lines};
 use crate::{ConvolutionShape, LANES};
 
 /// Which tensor is read.
@@ -16,9 +16,9 @@ pub(crate) enum Reads {
 /// Weights of one pass: `[pair of panels][step][panel of the pair][16 pairs of inputs][16 outputs][2]`.
 ///
 /// If 16 outputs or fewer remain, the last pair is one panel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct PackedHalf {
-    pub(crate) values: Vec<u16>,
+    pub(crate) values: Lines<u16>,
     /// Steps of a tile that sees the whole window.
     pub(crate) steps: usize,
     /// Panels of 16 outputs.
@@ -86,7 +86,7 @@ pub fn pack(
         }
     };
     let panels = outputs.div_ceil(LANES);
-    let mut values = vec![0; panels * steps * PANEL];
+    let mut values = Lines::zeros(panels * steps * PANEL);
     for pair in 0..panels.div_ceil(2) {
         let width = (panels - 2 * pair).min(2);
         let start = pair * 2 * steps * PANEL;
