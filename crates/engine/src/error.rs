@@ -32,6 +32,19 @@ pub enum EngineError {
         /// Values per channel found.
         count: usize,
     },
+    /// No plan for a training step fits the memory allowed.
+    #[error(
+        "a training step needs at least {}, the memory allowed is {}\n  \
+         hint: allow more with --memory, or use fewer images per batch",
+        mebibytes(*least),
+        mebibytes(*budget)
+    )]
+    Memory {
+        /// Bytes allowed.
+        budget: u64,
+        /// Bytes of the plan that takes the fewest.
+        least: u64,
+    },
     /// The operating system did not start the threads asked for.
     #[error(
         "{threads} threads could not be started: {reason}\n  hint: ask for fewer with --threads"
@@ -50,4 +63,8 @@ pub enum EngineError {
         /// What would work.
         best: kernels::Isa,
     },
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }

@@ -1,24 +1,17 @@
-//! The backward of a training step.
-//!
-//! Chunks go backward through the steps on their own; they meet before a batch norm whose gradient depends on sums over
-//! the batch, and where weight gradients are summed. Every sum over images has the order of their index.
+//! A chunk on its way back, step by step: what one worker does on its own.
 
 use super::CpuEngine;
 use super::border;
-use super::chunk::{Chunk, Context, Keep, function, linear_shape, pooling_shape};
+use super::chunk::{Chunk, Context, function, linear_shape, pooling_shape};
 use super::lower::Operation;
 use super::normalisation::{Coefficients, variant};
 use super::rearrange::{spread, unflatten};
-use super::record::CpuRecording;
-use super::schedule::{Part, backward_segments, wanted};
-use super::sums::Sums;
-use super::weight_gradient;
-use super::weights::{Direction, Weights};
-use crate::{EngineError, Gradients, Logits, Wants};
+use super::schedule::Part;
+use crate::Logits;
 use kernels::convolution::{self, Add, GradientEpilogue, Scratch};
 use kernels::norm::{self, BackwardCoefficients};
 use kernels::{LANES, Relu, activation, linear, pooling};
-use network::{Activation, Network, Statistics};
+use network::{Activation, Statistics};
 use rayon::prelude::*;
 
 /// What a chunk holds on its way back.
@@ -44,89 +37,8 @@ pub(crate) struct Backward<'a> {
     pub norms: Vec<Vec<Option<BackwardCoefficients>>>,
 }
 
-impl CpuEngine {
-    /// The body of [`crate::Engine::backward`], on the engine's pool.
-    pub(crate) fn backward_on_pool(
-        &self,
-        network: &Network,
-        recording: &CpuRecording,
-        logit_gradient: &Logits,
-        wants: Wants,
-    ) -> Result<Gradients, EngineError> {
-        let program = &recording.program;
-        border::check_logits("backward", logit_gradient, recording.count, program.classes)?;
-        let weights = Weights::new(network, program, Direction::Backward);
-        let parameters = wants != Wants::Input;
-        let mut gradients = Gradients { parameters: Vec::new(), input: Vec::new() };
-        if parameters {
-            let zero = |parameter: &network::Parameter| match parameter.role.is_learnt() {
-                true => vec![0.0; parameter.values.len()],
-                false => Vec::new(),
-            };
-            gradients.parameters = network.parameters.iter().map(zero).collect();
-        }
-        let mut backward = Backward {
-            context: Context {
-                isa: self.isa,
-                network,
-                program,
-                weights: &weights,
-                buffers: &self.shared.buffers,
-                domains: &recording.domains,
-                batch: &recording.batch,
-                readers: &recording.readers,
-                keep: Keep::Nothing,
-            },
-            chunk_images: recording.chunk_images,
-            wanted: wanted(program, wants),
-            parameters,
-            statistics: recording.statistics,
-            norms: vec![Vec::new(); program.steps.len()],
-        };
-        let mut reverses: Vec<Reverse> =
-            recording.chunks.iter().map(|chunk| backward.start(chunk, logit_gradient)).collect();
-        for segment in backward_segments(program, recording.statistics) {
-            let run = |(chunk, reverse): (&Chunk, &mut Reverse)| {
-                let mut scratch = self.shared.scratch();
-                for part in &segment {
-                    match *part {
-                        Part::Reduce(index) => backward.reduce(chunk, reverse, index),
-                        Part::Apply(index) => backward.apply(chunk, reverse, index, &mut scratch),
-                    }
-                }
-                self.shared.return_scratch(scratch);
-            };
-            recording.chunks.par_iter().zip(&mut reverses).for_each(run);
-            for part in &segment {
-                match *part {
-                    Part::Reduce(index) => {
-                        let sums = Sums { recording, reverses: &reverses, index };
-                        backward.norms[index] =
-                            sums.finish(network, backward.parameters, &mut gradients.parameters);
-                    }
-                    Part::Apply(index) if backward.parameters => weight_gradient::accumulate(
-                        self,
-                        recording,
-                        &mut reverses,
-                        index,
-                        &mut gradients.parameters,
-                    ),
-                    Part::Apply(_) => {}
-                }
-            }
-        }
-        if wants != Wants::Parameters {
-            gradients.input = backward.finish_input(recording, logit_gradient, &reverses);
-        }
-        for reverse in reverses {
-            reverse.gradients.into_iter().for_each(|buffer| self.shared.buffers.give(buffer));
-        }
-        Ok(gradients)
-    }
-}
-
 impl Backward<'_> {
-    pub fn start(&self, chunk: &Chunk, logit_gradient: &Logits) -> Reverse {
+    pub fn start(&self, chunk: &Chunk<'_>, logit_gradient: &Logits) -> Reverse {
         let program = self.context.program;
         let classes = program.classes;
         let mut reverse = Reverse {
@@ -144,24 +56,24 @@ impl Backward<'_> {
         reverse
     }
 
-    fn finish_input(
+    /// All chunks through a stretch, each on its own.
+    pub fn run(
         &self,
-        recording: &CpuRecording,
-        logit_gradient: &Logits,
-        reverses: &[Reverse],
-    ) -> Vec<f32> {
-        let program = self.context.program;
-        let image = program.input_shape.len();
-        let mut pixels = vec![0.0; recording.count * image];
-        let rows = pixels.chunks_mut(recording.chunk_images * image);
-        let by_logits = logit_gradient.values.chunks(recording.chunk_images * program.classes);
-        for ((rows, by_logits), reverse) in rows.zip(by_logits).zip(reverses) {
-            let gradient = &reverse.gradients[program.input];
-            if !gradient.is_empty() {
-                border::store_input_gradient(program, gradient, by_logits, rows);
+        engine: &CpuEngine,
+        stretch: &[Part],
+        chunks: &[Chunk<'_>],
+        reverses: &mut [Reverse],
+    ) {
+        chunks.par_iter().zip(reverses).for_each(|(chunk, reverse)| {
+            let mut scratch = engine.shared.scratch();
+            for part in stretch {
+                match *part {
+                    Part::Reduce(index) => self.reduce(chunk, reverse, index),
+                    Part::Apply(index) => self.apply(chunk, reverse, index, &mut scratch),
+                }
             }
-        }
-        pixels
+            engine.shared.return_scratch(scratch);
+        });
     }
 
     fn take(&self, value: usize) -> Vec<f32> {
@@ -169,12 +81,12 @@ impl Backward<'_> {
         self.context.buffers.take(self.chunk_images * length)
     }
 
-    fn length(&self, chunk: &Chunk, value: usize) -> usize {
+    fn length(&self, chunk: &Chunk<'_>, value: usize) -> usize {
         chunk.count * self.context.program.values[value].gradient_len()
     }
 
     /// Through the activation; then the sums over pixels that norms and gains need.
-    pub fn reduce(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
+    pub fn reduce(&self, chunk: &Chunk<'_>, reverse: &mut Reverse, index: usize) {
         let step = &self.context.program.steps[index];
         if !self.wanted[step.output] {
             return;
@@ -209,7 +121,7 @@ impl Backward<'_> {
         };
     }
 
-    fn through_activation(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize) {
+    fn through_activation(&self, chunk: &Chunk<'_>, reverse: &mut Reverse, index: usize) {
         let program = self.context.program;
         let step = &program.steps[index];
         // The derivative of a ReLU is applied by whoever completes the gradient of its output.
@@ -238,7 +150,7 @@ impl Backward<'_> {
         reverse.gradients[step.output] = dx;
     }
 
-    fn norm_sums(&self, chunk: &Chunk, index: usize, dy: &[f32]) -> Vec<f64> {
+    fn norm_sums(&self, chunk: &Chunk<'_>, index: usize, dy: &[f32]) -> Vec<f64> {
         let program = self.context.program;
         let layout = program.values[program.steps[index].input];
         let input = chunk.value(program, program.steps[index].input);
@@ -264,7 +176,13 @@ impl Backward<'_> {
     }
 
     /// From the gradient by a step's producer to those by what it read.
-    pub fn apply(&self, chunk: &Chunk, reverse: &mut Reverse, index: usize, scratch: &mut Scratch) {
+    pub fn apply(
+        &self,
+        chunk: &Chunk<'_>,
+        reverse: &mut Reverse,
+        index: usize,
+        scratch: &mut Scratch,
+    ) {
         let Context { isa, program, .. } = self.context;
         let step = &program.steps[index];
         if !self.wanted[step.output] {
@@ -325,7 +243,7 @@ impl Backward<'_> {
     /// The gradient by the input of a step that overwrites it; what came before is added afterwards.
     fn input_gradient(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         reverse: &Reverse,
         index: usize,
         from: &[f32],
@@ -344,7 +262,7 @@ impl Backward<'_> {
             Operation::Subsample { .. } => spread(program, step, from, to),
             Operation::MaxPool { .. } => {
                 let shape = pooling_shape(program, step);
-                pooling::max_backward(&shape, from, &chunk.winners[index], to);
+                pooling::max_backward(&shape, from, chunk.winners(index), to);
             }
             Operation::GlobalAveragePool => {
                 let source = program.values[step.input];
@@ -374,19 +292,19 @@ impl Backward<'_> {
     /// The mask that completes the gradient of a convolution's input.
     fn completed_mask<'c>(
         &self,
-        chunk: &'c Chunk,
+        chunk: &'c Chunk<'_>,
         index: usize,
         value: usize,
     ) -> Option<&'c [u16]> {
-        let mask = &chunk.masks[value];
+        let mask = chunk.mask(value);
         let complete = self.completes(index, value, self.context.program.steps[index].add);
         let words = self.length(chunk, value) / LANES;
         (complete && !mask.is_empty()).then(|| &mask[..words])
     }
 
     /// Zeroes the gradient of a value where the ReLU that made it did.
-    fn through_relu(&self, chunk: &Chunk, reverse: &mut Reverse, value: usize) {
-        let mask = &chunk.masks[value];
+    fn through_relu(&self, chunk: &Chunk<'_>, reverse: &mut Reverse, value: usize) {
+        let mask = chunk.mask(value);
         if !mask.is_empty() {
             let words = self.length(chunk, value) / LANES;
             let gradient = &mut reverse.gradients[value][..words * LANES];
@@ -396,7 +314,7 @@ impl Backward<'_> {
 
     fn apply_norm(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         reverse: &Reverse,
         index: usize,
         dy: &[f32],

@@ -8,6 +8,7 @@ use super::buffers::BufferPool;
 use super::lower::{BatchParameters, Operation, Program, Step, Value};
 use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
 use super::rearrange::{flatten, subsample};
+use super::segments::{Kept, makes_mask};
 use super::weights::Weights;
 use kernels::activation::Function;
 use kernels::convolution::{self, Add, Epilogue, Scratch};
@@ -16,6 +17,7 @@ use kernels::norm::{self, Affine};
 use kernels::pooling::{self, PoolingShape};
 use kernels::{Isa, LANES, Relu, activation};
 use network::{Activation, Network};
+use std::ops::Range;
 
 /// What all chunks of a pass share.
 pub(crate) struct Context<'a> {
@@ -39,48 +41,52 @@ pub(crate) struct Context<'a> {
 pub(crate) enum Keep<'a> {
     /// The logits alone.
     Nothing,
-    /// What the backward reads: masks, and the values marked.
-    ForBackward(&'a [bool]),
+    /// What a backward reads.
+    ForBackward(&'a Kept),
 }
 
 impl Keep<'_> {
     fn value(self, value: usize) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::ForBackward(kept) => kept[value],
-        }
+        matches!(self, Self::ForBackward(kept) if kept.values[value])
     }
 
-    fn masks(self) -> bool {
-        matches!(self, Self::ForBackward(_))
+    fn mask(self, value: usize) -> bool {
+        matches!(self, Self::ForBackward(kept) if kept.masks[value])
+    }
+
+    fn step(self, step: usize) -> bool {
+        matches!(self, Self::ForBackward(kept) if kept.steps[step])
     }
 }
 
 /// A run of images and what the forward has computed for it.
 #[derive(Debug, Default)]
-pub(crate) struct Chunk {
+pub(crate) struct Chunk<'a> {
     /// Position of the first image in the pass.
     pub first: usize,
     /// Number of images.
     pub count: usize,
+    /// Where to look for what is not here: a recording's chunk, under one that computes parts of it again.
+    below: Option<&'a Chunk<'a>>,
     /// By value; empty if not computed yet, fused away or freed.
     pub values: Vec<Vec<f32>>,
     /// By value that a ReLU made: one bit per number, set where it is above zero.
-    pub masks: Vec<Vec<u16>>,
+    masks: Vec<Vec<u16>>,
     /// By step: which pixel won in a max pool.
-    pub winners: Vec<Vec<u32>>,
+    winners: Vec<Vec<u32>>,
     /// By step: coefficients per image of group norms.
-    pub groups: Vec<Vec<Coefficients>>,
+    groups: Vec<Vec<Coefficients>>,
     /// By value, for batch statistics: per image the means, then the centred squares.
     pub moments: Vec<Vec<f64>>,
 }
 
-impl Chunk {
+impl<'a> Chunk<'a> {
     /// A chunk with nothing computed.
     pub fn new(program: &Program, first: usize, count: usize) -> Self {
         Self {
             first,
             count,
+            below: None,
             values: vec![Vec::new(); program.values.len()],
             masks: vec![Vec::new(); program.values.len()],
             winners: vec![Vec::new(); program.steps.len()],
@@ -89,22 +95,56 @@ impl Chunk {
         }
     }
 
+    /// A chunk with nothing computed that finds in `recorded` what it does not hold.
+    pub fn over(program: &Program, recorded: &'a Chunk<'a>) -> Self {
+        Self { below: Some(recorded), ..Self::new(program, recorded.first, recorded.count) }
+    }
+
     /// The part of a value in use: buffers are as long as a full chunk needs.
     pub fn value(&self, program: &Program, value: usize) -> &[f32] {
-        &self.values[value][..self.count * program.values[value].len()]
+        &self.find(|chunk| &chunk.values[value])[..self.count * program.values[value].len()]
+    }
+
+    /// The mask of a value that a ReLU made; empty for others. As long as a full chunk needs.
+    pub fn mask(&self, value: usize) -> &[u16] {
+        self.find(|chunk| &chunk.masks[value])
+    }
+
+    /// Which pixels won in a max pool.
+    pub fn winners(&self, step: usize) -> &[u32] {
+        self.find(|chunk| &chunk.winners[step])
+    }
+
+    /// What is here, else what is below.
+    fn find<T>(&self, own: impl for<'c> Fn(&'c Chunk<'a>) -> &'c Vec<T>) -> &[T] {
+        match (own(self), self.below) {
+            (own, None) => own,
+            (held, Some(_)) if !held.is_empty() => held,
+            (_, Some(below)) => own(below),
+        }
     }
 
     /// Returns all buffers.
-    pub fn free(self, buffers: &BufferPool) {
-        self.values.into_iter().for_each(|value| buffers.give(value));
-        self.masks.into_iter().for_each(|mask| buffers.give_mask(mask));
+    pub fn free(mut self, buffers: &BufferPool) {
+        self.values.drain(..).for_each(|value| buffers.give(value));
+        self.masks.drain(..).for_each(|mask| buffers.give_mask(mask));
+    }
+
+    /// Returns what some steps have made.
+    pub fn free_steps(&mut self, program: &Program, steps: Range<usize>, buffers: &BufferPool) {
+        for index in steps {
+            let output = program.steps[index].output;
+            buffers.give(std::mem::take(&mut self.values[output]));
+            buffers.give_mask(std::mem::take(&mut self.masks[output]));
+            self.winners[index] = Vec::new();
+            self.groups[index] = Vec::new();
+        }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let coefficients = |group: &Vec<Coefficients>| {
-            group.iter().map(|image| 24 * image.mean.len()).sum::<usize>()
-        };
+        let coefficients =
+            |group: &Vec<Coefficients>| group.iter().map(Coefficients::bytes).sum::<usize>();
         4 * self.values.iter().map(Vec::len).sum::<usize>()
             + 2 * self.masks.iter().map(Vec::len).sum::<usize>()
             + 4 * self.winners.iter().map(Vec::len).sum::<usize>()
@@ -139,7 +179,7 @@ impl Chunk {
         let layout = program.values[step.output];
         let mut buffer = context.buffers.take(images * layout.len());
         let mut bits = Vec::new();
-        if step.activation == Some(Activation::Relu) && context.keep.masks() {
+        if makes_mask(step) && context.keep.mask(step.output) {
             bits = context.buffers.take_mask(images * layout.len() / LANES);
         }
         if matches!(step.operation, Operation::Group { .. }) {
@@ -150,7 +190,11 @@ impl Chunk {
         self.compute(context, index, &mut buffer[..used], mask, scratch);
         self.values[step.output] = buffer;
         self.masks[step.output] = bits;
-        for read in [Some(step.input), step.add].into_iter().flatten() {
+        if !context.keep.step(index) {
+            self.winners[index] = Vec::new();
+            self.groups[index] = Vec::new();
+        }
+        for read in step.reads() {
             let last = context.readers[read].is_some_and(|(_, last)| last == index);
             if last && !context.keep.value(read) {
                 context.buffers.give(std::mem::take(&mut self.values[read]));
@@ -275,7 +319,7 @@ impl Chunk {
     }
 
     /// Consecutive images that share their coefficients in a normalisation.
-    pub fn runs<'a>(&'a self, context: &Context<'a>, index: usize) -> Vec<Run<'a>> {
+    pub fn runs<'r>(&'r self, context: &Context<'r>, index: usize) -> Vec<Run<'r>> {
         let program = context.program;
         let whole = |coefficients| vec![Run { first: 0, end: self.count, coefficients }];
         match &program.steps[index].operation {
@@ -285,7 +329,7 @@ impl Chunk {
                 batch_runs(state, layer, &context.domains[self.first..self.first + self.count])
             }
             Operation::Group { .. } => {
-                let images = self.groups[index].iter().enumerate();
+                let images = self.find(|chunk| &chunk.groups[index]).iter().enumerate();
                 images.map(|(i, one)| Run { first: i, end: i + 1, coefficients: one }).collect()
             }
             Operation::Scale { .. } => whole(context.weights.scale(index)),

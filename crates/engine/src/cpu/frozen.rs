@@ -7,7 +7,8 @@ use super::chunk::{Chunk, Context, Keep};
 use super::describe;
 use super::lower::Program;
 use super::record::load;
-use super::schedule::{Weighted, chunk_images, kept, wanted};
+use super::schedule::{Weighted, chunk_images, wanted};
+use super::segments::Kept;
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
 use crate::{
@@ -29,7 +30,7 @@ pub struct CpuFrozen {
     forward: Weights,
     backward: Weights,
     readers: Vec<Option<(usize, usize)>>,
-    kept: Vec<bool>,
+    kept: Kept,
     tile: usize,
 }
 
@@ -49,7 +50,7 @@ impl CpuFrozen {
             forward: Weights::new(&network, &program, Direction::Forward),
             backward: Weights::new(&network, &program, Direction::Backward),
             readers: program.readers(),
-            kept: kept(&program, Weighted::No),
+            kept: Kept::all(&program, Weighted::No),
             tile: chunk_images(&program),
             network,
             program,
@@ -121,7 +122,7 @@ impl CpuSession<'_> {
         logits: &mut [f32],
         keep: Keep<'_>,
         observer: &mut dyn StepObserver,
-    ) -> Chunk {
+    ) -> Chunk<'static> {
         let frozen = self.frozen;
         let program = &frozen.program;
         let context = frozen.context(&frozen.forward, &self.buffers, keep);
@@ -138,7 +139,7 @@ impl CpuSession<'_> {
 
     fn backward(
         &mut self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         logit_gradient: &Logits,
         pixels: &mut [f32],
         observer: &mut dyn StepObserver,
@@ -194,7 +195,7 @@ impl CpuSession<'_> {
         Ok((all, gradient))
     }
 
-    fn free(&self, chunk: Chunk) {
+    fn free(&self, chunk: Chunk<'_>) {
         chunk.free(&self.buffers);
     }
 }

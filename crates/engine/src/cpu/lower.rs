@@ -97,6 +97,13 @@ pub(crate) struct Step {
     pub output: usize,
 }
 
+impl Step {
+    /// The values it reads.
+    pub fn reads(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.input), self.add].into_iter().flatten()
+    }
+}
+
 /// A network's graph, lowered. Values are numbered as the graph's nodes; fused ones are never stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -156,7 +163,7 @@ impl Program {
     pub fn readers(&self) -> Vec<Option<(usize, usize)>> {
         let mut readers: Vec<Option<(usize, usize)>> = vec![None; self.values.len()];
         for (index, step) in self.steps.iter().enumerate() {
-            for read in [Some(step.input), step.add].into_iter().flatten() {
+            for read in step.reads() {
                 let (first, _) = readers[read].unwrap_or((index, index));
                 readers[read] = Some((first, index));
             }

@@ -1,7 +1,7 @@
 //! The CPU engine: channels-last f32, fused steps, results that depend on neither threads nor tiles.
 //!
-//! `lower` turns the graph into steps; `chunk` runs a step for a run of images; `record` and `backward` drive
-//! all chunks through a training pass; `frozen` is the faster engine of attacks and evaluation.
+//! `lower` turns the graph into steps; `chunk` runs a step for a run of images; `record` and `gradients` drive
+//! all chunks through a training pass, forward and back; `frozen` is the faster engine of attacks and evaluation.
 
 mod backward;
 mod border;
@@ -9,16 +9,20 @@ mod buffers;
 mod chunk;
 mod describe;
 mod frozen;
+mod gradients;
 mod lower;
 mod normalisation;
+mod plan;
 mod rearrange;
 mod record;
 mod schedule;
+mod segments;
 mod sums;
 mod weight_gradient;
 mod weights;
 
 pub use frozen::{CpuFrozen, CpuSession};
+pub use plan::{MemoryBudget, MemoryPlan, PlannedSegment};
 pub use record::CpuRecording;
 
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
@@ -41,6 +45,7 @@ pub struct CpuSettings {
 pub struct CpuEngine {
     settings: CpuSettings,
     isa: Isa,
+    budget: Option<MemoryBudget>,
     pool: rayon::ThreadPool,
     shared: Arc<Shared>,
 }
@@ -62,10 +67,15 @@ impl Shared {
         let now = (graph.name.clone(), graph.domains, Some(graph.input));
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last != now {
-            self.buffers.clear();
-            self.sessions().clear();
+            self.clear();
             *last = now;
         }
+    }
+
+    /// Frees what nobody uses.
+    fn clear(&self) {
+        self.buffers.clear();
+        self.sessions().clear();
     }
 
     fn scratch(&self) -> Scratch {
@@ -102,12 +112,25 @@ impl CpuEngine {
                 threads: settings.threads,
                 reason: error.to_string(),
             })?;
-        Ok(Self { settings, isa: settings.isa, pool, shared: Arc::default() })
+        Ok(Self { settings, isa: settings.isa, budget: None, pool, shared: Arc::default() })
+    }
+
+    /// Keeps every training step within a budget: what does not fit is computed again by the backward. Results have the
+    /// same bits.
+    pub fn within(self, budget: MemoryBudget) -> Self {
+        Self { budget: Some(budget), ..self }
     }
 
     /// As it was built.
     pub fn settings(&self) -> CpuSettings {
         self.settings
+    }
+
+    /// Buffers of one segment rarely have the lengths that the next needs: within a budget they do not wait for it.
+    pub(crate) fn end_segment(&self) {
+        if self.budget.is_some() {
+            self.shared.buffers.clear();
+        }
     }
 
     /// The threads, for callers that run several sessions at once.

@@ -64,6 +64,16 @@ impl Coefficients {
         }
     }
 
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        Self::bytes_of(self.mean.len())
+    }
+
+    /// Bytes that the coefficients of `stride` channels take.
+    pub fn bytes_of(stride: usize) -> usize {
+        stride * (2 * size_of::<f64>() + 3 * size_of::<f32>())
+    }
+
     /// What the forward applies.
     pub fn affine(&self) -> Affine<'_> {
         Affine { centre: &self.centre, factor: &self.scale, shift: &self.shift }
@@ -145,6 +155,15 @@ pub(crate) struct BatchState {
     pub coefficients: Vec<Option<Coefficients>>,
     /// By statistics branch, `None` where no image needed it; empty with running statistics.
     pub moments: Vec<Option<MergedMoments>>,
+}
+
+impl BatchState {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let numbers = |moments: &MergedMoments| moments.mean.len() + moments.squares.len();
+        self.coefficients.iter().flatten().map(Coefficients::bytes).sum::<usize>()
+            + self.moments.iter().flatten().map(numbers).sum::<usize>() * size_of::<f64>()
+    }
 }
 
 /// Domains that a layer tells apart; a layer with one domain serves all.

@@ -4,7 +4,8 @@ use super::border;
 use super::chunk::{Chunk, Context, Keep};
 use super::lower::{BatchParameters, Operation, Program};
 use super::normalisation::{self, BatchState, MergedMoments};
-use super::schedule::{Weighted, chunk_images, forward_segments, kept, measured};
+use super::schedule::{Weighted, chunk_images, forward_stretches, measured};
+use super::segments::{Kept, Segment, run_again};
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
 use crate::{EngineError, ImagesView, Logits, Recording};
@@ -20,7 +21,10 @@ pub struct CpuRecording {
     pub(crate) count: usize,
     /// Images of a full chunk.
     pub(crate) chunk_images: usize,
-    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) chunks: Vec<Chunk<'static>>,
+    /// In order; together they are the program.
+    pub(crate) segments: Vec<Segment>,
+    kept: Kept,
     pub(crate) domains: Vec<usize>,
     /// By step.
     pub(crate) batch: Vec<Option<BatchState>>,
@@ -36,7 +40,10 @@ impl Recording for CpuRecording {
     }
 
     fn bytes(&self) -> usize {
-        self.chunks.iter().map(Chunk::bytes).sum()
+        let states = self.batch.iter().flatten().map(BatchState::bytes).sum::<usize>();
+        let numbers = |layer: &LayerMoments| layer.mean.len() + layer.centred_squares.len();
+        let moments = self.moments.layers.iter().map(numbers).sum::<usize>() * size_of::<f64>();
+        self.chunks.iter().map(Chunk::bytes).sum::<usize>() + states + moments
     }
 }
 
@@ -58,7 +65,10 @@ impl CpuEngine {
         border::check_images("record", &program, images)?;
         let domains = border::domains(pass, images.count)?;
         self.shared.begin(&network.graph);
-        let weights = Weights::new(network, &program, Direction::Forward);
+        if self.budget.is_some() {
+            self.shared.clear();
+        }
+        let segments = self.segments(network, &program, &domains, pass)?;
         let chunk_images = chunk_images(&program).min(images.count.max(1));
         let chunks = (0..images.count)
             .step_by(chunk_images)
@@ -71,11 +81,13 @@ impl CpuEngine {
             domains,
             batch: vec![None; program.steps.len()],
             readers: program.readers(),
+            kept: Kept::between(&program, &segments),
+            segments,
             moments: Moments::default(),
             shared: Arc::clone(&self.shared),
             program,
         };
-        recording.run(self, network, &weights, images)?;
+        recording.run(self, network, images)?;
         let mut logits = Logits::zeros(images.count, recording.program.classes);
         let rows = logits.values.chunks_mut(chunk_images * logits.classes);
         for (rows, chunk) in rows.zip(&recording.chunks) {
@@ -87,61 +99,104 @@ impl CpuEngine {
 }
 
 impl CpuRecording {
+    /// What the chunks share in a pass over this recording.
+    pub(crate) fn context<'a>(
+        &'a self,
+        engine: &'a CpuEngine,
+        network: &'a Network,
+        weights: &'a Weights,
+        keep: Keep<'a>,
+    ) -> Context<'a> {
+        Context {
+            isa: engine.isa,
+            network,
+            program: &self.program,
+            readers: &self.readers,
+            weights,
+            buffers: &self.shared.buffers,
+            domains: &self.domains,
+            batch: &self.batch,
+            keep,
+        }
+    }
+
     fn run(
         &mut self,
         engine: &CpuEngine,
         network: &Network,
-        weights: &Weights,
         images: ImagesView<'_>,
     ) -> Result<(), EngineError> {
         let measured = measured(&self.program, self.statistics);
-        let kept = kept(&self.program, Weighted::Yes);
-        for (position, segment) in
-            forward_segments(&self.program, &measured).into_iter().enumerate()
-        {
-            for index in segment.clone() {
-                self.normalise_with(network, index)?;
+        let mut chunks = std::mem::take(&mut self.chunks);
+        chunks.par_iter_mut().for_each(|chunk| {
+            let none = Weights::of(network, &self.program, 0..0, Direction::Forward);
+            let context = self.context(engine, network, &none, Keep::Nothing);
+            load(&context, chunk, self.chunk_images, images.pixels);
+            if measured[self.program.input] {
+                chunk.measure(&context, self.program.input);
             }
-            let program = &self.program;
-            let context = Context {
-                isa: engine.isa,
-                network,
-                program,
-                readers: &self.readers,
-                weights,
-                buffers: &self.shared.buffers,
-                domains: &self.domains,
-                batch: &self.batch,
-                keep: Keep::ForBackward(&kept),
-            };
-            let chunk_images = self.chunk_images;
-            self.chunks.par_iter_mut().for_each(|chunk| {
-                let mut scratch = engine.shared.scratch();
-                if position == 0 {
-                    load(&context, chunk, chunk_images, images.pixels);
-                    if measured[program.input] {
-                        chunk.measure(&context, program.input);
-                    }
+        });
+        let stretches = forward_stretches(&self.program, &measured, &self.segments);
+        for (position, stretches) in stretches.iter().enumerate() {
+            let steps = self.segments[position].steps.clone();
+            let weights = Weights::of(network, &self.program, steps, Direction::Forward);
+            for stretch in stretches {
+                for index in stretch.clone() {
+                    self.normalise_with(network, index, &mut chunks)?;
                 }
-                for index in segment.clone() {
-                    let step = &program.steps[index];
-                    chunk.forward(&context, index, chunk_images, &mut scratch);
-                    if measured[step.output] {
-                        chunk.measure(&context, step.output);
+                let context =
+                    self.context(engine, network, &weights, Keep::ForBackward(&self.kept));
+                chunks.par_iter_mut().for_each(|chunk| {
+                    let mut scratch = engine.shared.scratch();
+                    for index in stretch.clone() {
+                        chunk.forward(&context, index, self.chunk_images, &mut scratch);
+                        let output = self.program.steps[index].output;
+                        if measured[output] {
+                            chunk.measure(&context, output);
+                        }
                     }
-                }
-                engine.shared.return_scratch(scratch);
-            });
+                    engine.shared.return_scratch(scratch);
+                });
+            }
+            engine.end_segment();
         }
-        for chunk in &mut self.chunks {
+        for chunk in &mut chunks {
             chunk.moments = Vec::new();
         }
+        self.chunks = chunks;
         self.moments = self.layer_moments();
         Ok(())
     }
 
+    /// Computes again what a segment did not keep, into `chunks` over those of the recording.
+    pub(crate) fn recompute(
+        &self,
+        engine: &CpuEngine,
+        network: &Network,
+        segment: &Segment,
+        chunks: &mut [Chunk<'_>],
+    ) {
+        let program = &self.program;
+        let steps = segment.steps.clone();
+        let weights = Weights::of(network, program, steps, Direction::Forward);
+        let all = Kept::all(program, Weighted::Yes);
+        let context = self.context(engine, network, &weights, Keep::ForBackward(&all));
+        chunks.par_iter_mut().for_each(|chunk| {
+            let mut scratch = engine.shared.scratch();
+            for index in run_again(program, &self.readers, &self.kept, segment) {
+                chunk.forward(&context, index, self.chunk_images, &mut scratch);
+            }
+            engine.shared.return_scratch(scratch);
+        });
+    }
+
     /// Finds the statistics of a batch norm; its input has been measured if they are the images'.
-    fn normalise_with(&mut self, network: &Network, index: usize) -> Result<(), EngineError> {
+    fn normalise_with(
+        &mut self,
+        network: &Network,
+        index: usize,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<(), EngineError> {
         let step = &self.program.steps[index];
         let Operation::Batch(layer) = &step.operation else { return Ok(()) };
         let layout = self.program.values[step.input];
@@ -150,7 +205,10 @@ impl CpuRecording {
                 normalisation::running_state(network, layer, layout.stride, &self.domains)
             }
             Statistics::Batch => {
-                let moments = self.merge(layer, step.input);
+                let moments = self.merge(layer, step.input, chunks);
+                if self.readers[step.input].is_some_and(|(_, last)| last == index) {
+                    chunks.iter_mut().for_each(|chunk| chunk.moments[step.input] = Vec::new());
+                }
                 for (domain, found) in moments.iter().enumerate() {
                     if let Some(count) = found.as_ref().map(|found| found.count)
                         && count < 2
@@ -166,11 +224,16 @@ impl CpuRecording {
     }
 
     /// The moments of every statistics branch, image by image.
-    fn merge(&self, layer: &BatchParameters, value: usize) -> Vec<Option<MergedMoments>> {
+    fn merge(
+        &self,
+        layer: &BatchParameters,
+        value: usize,
+        chunks: &[Chunk<'_>],
+    ) -> Vec<Option<MergedMoments>> {
         let layout = self.program.values[value];
         let channels = layer.norm.channels;
         let mut merged: Vec<Option<MergedMoments>> = vec![None; layer.statistics.len()];
-        for chunk in &self.chunks {
+        for chunk in chunks {
             let images = chunk.moments[value].chunks_exact(2 * layout.stride);
             for (offset, image) in images.enumerate() {
                 let branch = layer.norm.statistics_branch(self.domains[chunk.first + offset]);
@@ -206,7 +269,12 @@ impl CpuRecording {
 }
 
 /// Reads a chunk's images.
-pub(crate) fn load(context: &Context<'_>, chunk: &mut Chunk, chunk_images: usize, pixels: &[f32]) {
+pub(crate) fn load(
+    context: &Context<'_>,
+    chunk: &mut Chunk<'_>,
+    chunk_images: usize,
+    pixels: &[f32],
+) {
     let program = context.program;
     let mut buffer = context.buffers.take(chunk_images * program.values[program.input].len());
     let image = program.input_shape.len();

@@ -1,6 +1,7 @@
 //! The order of a pass: which steps run between two meetings of the chunks, and which values stay for the backward.
 
-use super::lower::{Operation, Program};
+use super::lower::{Operation, Program, Step};
+use super::segments::Segment;
 use crate::Wants;
 use network::{Activation, Statistics};
 use std::ops::Range;
@@ -26,23 +27,38 @@ pub(crate) fn measured(program: &Program, statistics: Statistics) -> Vec<bool> {
     measured
 }
 
-/// Runs of steps between which all chunks must meet: before a batch norm whose input the same run would measure.
-pub(crate) fn forward_segments(program: &Program, measured: &[bool]) -> Vec<Range<usize>> {
-    let mut segments = Vec::new();
-    let mut start = 0;
+/// Per segment, stretches of steps between which all chunks must meet: before a batch norm whose input the same stretch
+/// would measure, and at the segment's end.
+pub(crate) fn forward_stretches(
+    program: &Program,
+    measured: &[bool],
+    segments: &[Segment],
+) -> Vec<Vec<Range<usize>>> {
     let mut met = vec![false; program.values.len()];
-    let mut fresh = vec![program.input];
-    for (index, step) in program.steps.iter().enumerate() {
-        let needs = matches!(step.operation, Operation::Batch(_)) && measured[step.input];
-        if needs && !met[step.input] {
-            segments.push(start..index);
-            start = index;
-            fresh.drain(..).for_each(|value| met[value] = true);
+    met[program.input] = true;
+    let mut fresh = Vec::new();
+    let meet = |fresh: &mut Vec<usize>, met: &mut [bool]| {
+        fresh.drain(..).for_each(|value: usize| met[value] = true);
+    };
+    let mut all = Vec::new();
+    for segment in segments {
+        let mut stretches = Vec::new();
+        let mut start = segment.steps.start;
+        for index in segment.steps.clone() {
+            let step = &program.steps[index];
+            let needs = matches!(step.operation, Operation::Batch(_)) && measured[step.input];
+            if needs && !met[step.input] {
+                stretches.push(start..index);
+                start = index;
+                meet(&mut fresh, &mut met);
+            }
+            fresh.push(step.output);
         }
-        fresh.push(step.output);
+        stretches.push(start..segment.steps.end);
+        meet(&mut fresh, &mut met);
+        all.push(stretches);
     }
-    segments.push(start..program.steps.len());
-    segments
+    all
 }
 
 /// Whether a backward computes the gradients of weights.
@@ -52,25 +68,17 @@ pub(crate) enum Weighted {
     Yes,
 }
 
-/// Which values the backward reads; of a ReLU it reads the mask only.
-pub(crate) fn kept(program: &Program, weighted: Weighted) -> Vec<bool> {
-    let mut kept = vec![false; program.values.len()];
-    for step in &program.steps {
-        let smooth = step.activation.is_some_and(|activation| activation != Activation::Relu);
-        let reads_input = match step.operation {
-            Operation::Convolution { .. } | Operation::Gain { .. } | Operation::Linear { .. } => {
-                weighted == Weighted::Yes
-            }
-            Operation::Batch(_) | Operation::Group { .. } => true,
-            _ => false,
-        };
-        kept[step.input] |= reads_input || smooth;
-        if let Some(add) = step.add {
-            kept[add] |= smooth;
+/// Which values the backward of a step reads; of a ReLU it reads the mask only.
+pub(crate) fn read_back(step: &Step, weighted: Weighted) -> [Option<usize>; 2] {
+    let smooth = step.activation.is_some_and(|activation| activation != Activation::Relu);
+    let reads_input = match step.operation {
+        Operation::Convolution { .. } | Operation::Gain { .. } | Operation::Linear { .. } => {
+            weighted == Weighted::Yes
         }
-    }
-    kept[program.output] = true;
-    kept
+        Operation::Batch(_) | Operation::Group { .. } => true,
+        _ => false,
+    };
+    [(reads_input || smooth).then_some(step.input), step.add.filter(|_| smooth)]
 }
 
 /// A step goes back in two parts, between which chunks may have to meet.
@@ -104,24 +112,29 @@ pub(crate) fn wanted(program: &Program, wants: Wants) -> Vec<bool> {
     wanted
 }
 
-/// Runs of parts between which all chunks meet: for a batch norm's sums, and before waiting gradients fill the memory.
-pub(crate) fn backward_segments(program: &Program, statistics: Statistics) -> Vec<Vec<Part>> {
+/// Stretches of the parts of `steps`, last first, between which all chunks meet: for a batch norm's sums, and before
+/// waiting gradients fill the memory.
+pub(crate) fn backward_stretches(
+    program: &Program,
+    statistics: Statistics,
+    steps: Range<usize>,
+) -> Vec<Vec<Part>> {
     const CONVOLUTIONS: usize = 4;
-    let mut segments = vec![Vec::new()];
+    let mut stretches = vec![Vec::new()];
     let mut waiting = 0;
-    for index in (0..program.steps.len()).rev() {
+    for index in steps.rev() {
         let step = &program.steps[index];
-        let last = segments.last_mut().expect("there is always a segment");
+        let last = stretches.last_mut().expect("there is always a stretch");
         last.push(Part::Reduce(index));
         let meets =
             statistics == Statistics::Batch && matches!(step.operation, Operation::Batch(_));
         waiting += usize::from(matches!(step.operation, Operation::Convolution { .. }));
         if meets || waiting == CONVOLUTIONS {
             waiting = 0;
-            segments.push(vec![Part::Apply(index)]);
+            stretches.push(vec![Part::Apply(index)]);
         } else {
             last.push(Part::Apply(index));
         }
     }
-    segments
+    stretches
 }

@@ -3,9 +3,8 @@
 use super::CpuEngine;
 use super::backward::Reverse;
 use super::border;
-use super::chunk::linear_shape;
-use super::lower::Operation;
-use super::record::CpuRecording;
+use super::chunk::{Chunk, linear_shape};
+use super::lower::{Operation, Program};
 use kernels::{ConvolutionShape, convolution, linear};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,23 +12,25 @@ use std::ops::Range;
 /// Writes the weight gradient of a convolution or linear step, if it is one, and frees the gradient it was made of.
 pub(crate) fn accumulate(
     engine: &CpuEngine,
-    recording: &CpuRecording,
+    program: &Program,
+    chunks: &[Chunk<'_>],
     reverses: &mut [Reverse],
     index: usize,
     gradients: &mut [Vec<f32>],
 ) {
-    let step = &recording.program.steps[index];
+    let step = &program.steps[index];
     match &step.operation {
         Operation::Convolution { shape, weight, .. } => {
-            gradients[weight.0] = convolution_weights(engine, recording, reverses, index, shape);
+            gradients[weight.0] =
+                convolution_weights(engine, program, chunks, reverses, index, shape);
         }
         Operation::Linear { weight, bias } => {
-            let shape = linear_shape(&recording.program, step);
+            let shape = linear_shape(program, step);
             let mut by_weight = std::mem::take(&mut gradients[weight.0]);
-            for (chunk, reverse) in recording.chunks.iter().zip(&*reverses) {
+            for (chunk, reverse) in chunks.iter().zip(&*reverses) {
                 let mut dense = vec![0.0; chunk.count * shape.outputs];
                 border::store_dense(&reverse.pending[index], shape.outputs, &mut dense);
-                let input = chunk.value(&recording.program, step.input);
+                let input = chunk.value(program, step.input);
                 let by_bias = &mut gradients[bias.0];
                 linear::backward_weight(engine.isa, &shape, input, &dense, &mut by_weight, by_bias);
             }
@@ -44,13 +45,14 @@ pub(crate) fn accumulate(
 
 fn convolution_weights(
     engine: &CpuEngine,
-    recording: &CpuRecording,
+    program: &Program,
+    chunks: &[Chunk<'_>],
     reverses: &[Reverse],
     index: usize,
     shape: &ConvolutionShape,
 ) -> Vec<f32> {
-    let step = &recording.program.steps[index];
-    let tasks = tasks(shape, recording.chunks.len());
+    let step = &program.steps[index];
+    let tasks = tasks(shape, chunks.len());
     let parts: Vec<Vec<f32>> = tasks
         .par_iter()
         .map(|task| {
@@ -58,9 +60,9 @@ fn convolution_weights(
             let mut sum = engine.shared.buffers.take(task.panels.len() * shape.panel_len());
             sum.fill(0.0);
             for position in task.chunks.clone() {
-                let chunk = &recording.chunks[position];
+                let chunk = &chunks[position];
                 let dy = &reverses[position].pending[index][..chunk.count * shape.output_len()];
-                let input = chunk.value(&recording.program, step.input);
+                let input = chunk.value(program, step.input);
                 let panels = task.panels.clone();
                 convolution::backward_weight(
                     engine.isa,
@@ -91,13 +93,13 @@ fn convolution_weights(
 
 /// Some output panels over some chunks.
 #[derive(Debug, PartialEq, Eq)]
-struct Task {
-    panels: Range<usize>,
+pub(crate) struct Task {
+    pub panels: Range<usize>,
     chunks: Range<usize>,
 }
 
 /// The split depends on the layer and the number of chunks only, never on threads.
-fn tasks(shape: &ConvolutionShape, chunks: usize) -> Vec<Task> {
+pub(crate) fn tasks(shape: &ConvolutionShape, chunks: usize) -> Vec<Task> {
     const TASKS: usize = 16;
     let panels = shape.out_panels();
     let panels_each = panels.div_ceil(TASKS).max(2).min(panels);

@@ -5,6 +5,7 @@ use super::normalisation::Coefficients;
 use kernels::convolution::{self, Packed};
 use network::Network;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Which directions will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +22,29 @@ struct StepWeights {
     scale: Option<Coefficients>,
 }
 
-/// All steps' weights.
+/// The weights of consecutive steps.
 #[derive(Debug)]
 pub(crate) struct Weights {
+    /// Position of the first of them.
+    first: usize,
     steps: Vec<StepWeights>,
 }
 
 impl Weights {
-    /// Packs in parallel on the current pool.
+    /// Packs those of all steps in parallel on the current pool.
     pub fn new(network: &Network, program: &Program, direction: Direction) -> Self {
-        let steps = program.steps.par_iter().map(|step| match &step.operation {
+        Self::of(network, program, 0..program.steps.len(), direction)
+    }
+
+    /// Packs those of some steps: a deep network's need not all exist at once.
+    pub fn of(
+        network: &Network,
+        program: &Program,
+        chosen: Range<usize>,
+        direction: Direction,
+    ) -> Self {
+        let first = chosen.start;
+        let steps = program.steps[chosen].par_iter().map(|step| match &step.operation {
             Operation::Convolution { shape, weight, .. } => {
                 let weight = &network.parameters[*weight].values;
                 StepWeights {
@@ -47,18 +61,24 @@ impl Weights {
             },
             _ => StepWeights::default(),
         });
-        Self { steps: steps.collect() }
+        Self { first, steps: steps.collect() }
     }
 
     pub fn forward(&self, step: usize) -> &Packed {
-        self.steps[step].forward.as_ref().expect("a convolution's forward weights were packed")
+        self.steps[step - self.first]
+            .forward
+            .as_ref()
+            .expect("a convolution's forward weights were packed")
     }
 
     pub fn backward(&self, step: usize) -> &Packed {
-        self.steps[step].backward.as_ref().expect("a convolution's backward weights were packed")
+        self.steps[step - self.first]
+            .backward
+            .as_ref()
+            .expect("a convolution's backward weights were packed")
     }
 
     pub fn scale(&self, step: usize) -> &Coefficients {
-        self.steps[step].scale.as_ref().expect("a scale has coefficients")
+        self.steps[step - self.first].scale.as_ref().expect("a scale has coefficients")
     }
 }
