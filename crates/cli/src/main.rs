@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attack;
+mod bench;
 mod data;
 mod evaluate;
 mod failure;
@@ -38,6 +39,7 @@ enum Command {
     Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
     Attack(attack::AttackArguments),
+    Bench(bench::BenchArguments),
     Data(data::DataArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
@@ -57,6 +59,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
         Command::Train(arguments) => train::run(&arguments, settings),
         Command::Evaluate(arguments) => evaluate::run(&arguments, settings),
         Command::Attack(arguments) => attack::run(&arguments, settings),
+        Command::Bench(arguments) => bench::run(&arguments, settings),
         Command::Data(arguments) => data::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),

@@ -3,7 +3,7 @@
 //! A new run goes to `runs/NAME`, or to `runs/NAME-2`, `-3` and so on where that exists; `--resume` continues the last
 //! of them. With `--out` the folder is the one that is named, and a run that is there is never overwritten.
 
-mod identity;
+pub mod identity;
 mod judge;
 mod progress;
 
