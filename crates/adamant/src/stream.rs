@@ -25,6 +25,8 @@ pub enum Purpose {
     CleanFraction = 8,
     /// Which images of a data set are evaluated.
     Subset = 9,
+    /// The queries of an attack that tries and keeps what helps.
+    AttackQuery = 10,
 }
 
 /// What a draw depends on besides the seed.

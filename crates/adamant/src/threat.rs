@@ -4,6 +4,7 @@
 //! enters the arithmetic at three points only: [`sample_ball`], [`steepest_step`] and [`project`].
 
 mod ball;
+mod l1;
 
 pub use ball::{Range, distance, project, sample_ball, sign, steepest_step};
 
@@ -20,6 +21,8 @@ pub enum Norm {
     Linf,
     /// Euclidean length of the change of an image.
     L2,
+    /// Sum of the absolute pixel changes.
+    L1,
 }
 
 impl FromStr for Norm {
@@ -31,6 +34,7 @@ impl FromStr for Norm {
         match text.to_ascii_lowercase().as_str() {
             "linf" | "l_inf" | "l-inf" | "inf" => Ok(Self::Linf),
             "l2" | "l_2" | "l-2" | "2" => Ok(Self::L2),
+            "l1" | "l_1" | "l-1" | "1" => Ok(Self::L1),
             _ => Err(ThreatError::UnknownNorm { found: text.to_owned() }),
         }
     }
@@ -41,6 +45,7 @@ impl fmt::Display for Norm {
         f.write_str(match self {
             Self::Linf => "Linf",
             Self::L2 => "L2",
+            Self::L1 => "L1",
         })
     }
 }
@@ -346,7 +351,7 @@ pub enum ThreatError {
         found: String,
     },
     /// No norm of that name.
-    #[error("norm is {found:?}, expected one of Linf (inf, l_inf), L2 (2, l_2)")]
+    #[error("norm is {found:?}, expected one of Linf (inf, l_inf), L2 (2, l_2), L1 (1, l_1)")]
     UnknownNorm {
         /// What was written.
         found: String,

@@ -28,6 +28,8 @@ pub struct Aims {
     side: Side,
     loss: AttackLoss,
     classes: Vec<u32>,
+    /// With [`Side::Between`], the class to reach for; else empty.
+    rivals: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ enum Side {
     Away,
     /// Towards the target.
     Towards,
+    /// Away from the true class in the direction of another; any wrong class will do.
+    Between,
 }
 
 /// How far an attack got with one image.
@@ -61,7 +65,7 @@ impl Aims {
         let classes = victim.classes();
         let rule = match goal {
             Goal::Untargeted => {
-                return Ok(Self { side: Side::Away, loss, classes: batch.labels.clone() });
+                return Ok(Self::away(loss, batch.labels.clone()));
             }
             Goal::Targeted(_) if classes < 2 => return Err(AttackError::TooFewClasses { classes }),
             Goal::Targeted(rule) => rule,
@@ -91,26 +95,41 @@ impl Aims {
             }
             TargetRule::Next => batch.labels.iter().map(|&label| (label + 1) % count).collect(),
         };
-        Ok(Self { side: Side::Towards, loss, classes: targets })
+        Ok(Self { side: Side::Towards, loss, classes: targets, rivals: Vec::new() })
+    }
+
+    /// Away from `labels`, whatever comes instead.
+    pub(super) fn away(loss: AttackLoss, labels: Vec<u32>) -> Self {
+        Self { side: Side::Away, loss, classes: labels, rivals: Vec::new() }
+    }
+
+    /// Away from `labels` in the direction of `rivals`; any wrong class will do.
+    pub(super) fn between(loss: AttackLoss, labels: Vec<u32>, rivals: Vec<u32>) -> Self {
+        Self { side: Side::Between, loss, classes: labels, rivals }
     }
 
     /// The same aims for the images at `positions` only.
     pub fn select(&self, positions: &[usize]) -> Self {
-        let classes = positions.iter().map(|&position| self.classes[position]).collect();
-        Self { side: self.side, loss: self.loss, classes }
+        let choose = |from: &[u32]| match from {
+            [] => Vec::new(),
+            from => positions.iter().map(|&position| from[position]).collect(),
+        };
+        let (classes, rivals) = (choose(&self.classes), choose(&self.rivals));
+        Self { side: self.side, loss: self.loss, classes, rivals }
     }
 
-    /// The gradient by one image's logits of what the attack raises, in place of what `gradient` held.
+    /// Adds the gradient by one image's logits of what the attack raises.
     ///
     /// Shapes: `row` and `gradient` are `[classes]`.
-    pub fn gradient(&self, position: usize, row: &[f32], gradient: &mut [f32]) {
-        let factor = match self.side {
-            Side::Away => 1.0,
-            Side::Towards => -1.0,
-        };
-        let mut exact = vec![0.0; row.len()];
-        self.loss.add_gradient(row, self.classes[position], factor, &mut exact);
-        gradient.iter_mut().zip(exact).for_each(|(g, e)| *g = e as f32);
+    pub fn add_gradient(&self, position: usize, row: &[f32], gradient: &mut [f64]) {
+        let class = self.classes[position];
+        match self.side {
+            Side::Away => self.loss.add_gradient(row, class, 1.0, gradient),
+            Side::Towards => self.loss.add_gradient(row, class, -1.0, gradient),
+            Side::Between => {
+                self.loss.add_gradient_between(row, class, self.rivals[position], gradient);
+            }
+        }
     }
 
     /// How far the attack got with one image.
@@ -118,18 +137,21 @@ impl Aims {
     /// Shapes: `row` is `[classes]`.
     pub fn score(&self, position: usize, row: &[f32]) -> Score {
         let class = self.classes[position];
-        let loss = self.loss.value(row, class);
         let is_predicted = prediction(row) == class;
         match self.side {
-            Side::Away => Score { reached: !is_predicted, gain: loss },
-            Side::Towards => Score { reached: is_predicted, gain: -loss },
+            Side::Away => Score { reached: !is_predicted, gain: self.loss.value(row, class) },
+            Side::Towards => Score { reached: is_predicted, gain: -self.loss.value(row, class) },
+            Side::Between => Score {
+                reached: !is_predicted,
+                gain: self.loss.between(row, class, self.rivals[position]),
+            },
         }
     }
 
     /// The targets, where there are any.
     pub fn into_targets(self) -> Option<Vec<u32>> {
         match self.side {
-            Side::Away => None,
+            Side::Away | Side::Between => None,
             Side::Towards => Some(self.classes),
         }
     }

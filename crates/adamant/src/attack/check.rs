@@ -28,3 +28,16 @@ pub(super) fn check_batch(victim: &dyn Victim, batch: &Batch) -> Result<(), Atta
     }
     Ok(())
 }
+
+/// Errors: `Classes` if the victim has fewer than `needed`.
+pub(super) fn check_classes(
+    attack: &str,
+    victim: &dyn Victim,
+    needed: usize,
+) -> Result<(), AttackError> {
+    let classes = victim.classes();
+    if classes < needed {
+        return Err(AttackError::Classes { attack: attack.to_owned(), classes, needed });
+    }
+    Ok(())
+}

@@ -3,6 +3,8 @@
 //! Computed in double precision whatever the logits are: for a confident network `softmax(z)[y] - 1` cancels in single
 //! precision, and the sign of the input gradient would be rounding noise.
 
+use super::dlr::{add_dlr_gradient, add_targeted_dlr_gradient, dlr, targeted_dlr};
+
 /// What an attack raises for a class it wants to leave, or lowers for one it wants to reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AttackLoss {
@@ -13,6 +15,8 @@ pub enum AttackLoss {
     ///
     /// Source: Carlini & Wagner 2017, the difference of logits inside their objective.
     Margin,
+    /// [`dlr`]: the margin in units of the logits' spread; needs 3 classes, and 4 towards a chosen class.
+    Dlr,
 }
 
 impl std::fmt::Display for AttackLoss {
@@ -20,6 +24,7 @@ impl std::fmt::Display for AttackLoss {
         f.write_str(match self {
             Self::CrossEntropy => "cross-entropy",
             Self::Margin => "margin",
+            Self::Dlr => "difference of logits ratio",
         })
     }
 }
@@ -32,6 +37,7 @@ impl AttackLoss {
         match self {
             Self::CrossEntropy => cross_entropy(row, class),
             Self::Margin => margin(row, class),
+            Self::Dlr => dlr(row, class),
         }
     }
 
@@ -53,6 +59,39 @@ impl AttackLoss {
                     gradient[class as usize] -= factor;
                 }
             }
+            Self::Dlr => add_dlr_gradient(row, class, factor, gradient),
+        }
+    }
+
+    /// What an attack raises to leave `label` in the direction of `rival`.
+    ///
+    /// The cross-entropy of one class less that of another is the difference of their logits, as the margin is.
+    /// Shapes: `row` is `[classes]`.
+    pub fn between<T: Copy + Into<f64>>(self, row: &[T], label: u32, rival: u32) -> f64 {
+        match self {
+            Self::CrossEntropy | Self::Margin => {
+                row[rival as usize].into() - row[label as usize].into()
+            }
+            Self::Dlr => targeted_dlr(row, label, rival),
+        }
+    }
+
+    /// Adds the gradient of [`AttackLoss::between`] by the logits.
+    ///
+    /// Shapes: `row` and `gradient` are `[classes]`.
+    pub fn add_gradient_between<T: Copy + Into<f64>>(
+        self,
+        row: &[T],
+        label: u32,
+        rival: u32,
+        gradient: &mut [f64],
+    ) {
+        match self {
+            Self::CrossEntropy | Self::Margin => {
+                gradient[rival as usize] += 1.0;
+                gradient[label as usize] -= 1.0;
+            }
+            Self::Dlr => add_targeted_dlr_gradient(row, label, rival, 1.0, gradient),
         }
     }
 }

@@ -4,17 +4,23 @@
 //! attack. What an attack wants of each image, and what it raises to get it, is [`Aims`].
 
 mod aim;
+mod apgd;
+mod ask;
+mod border;
 mod check;
 mod clean;
+pub mod dlr;
 pub mod loss;
 mod mifgsm;
 mod name;
 mod noise;
 mod pgd;
+mod rounds;
 mod start;
 mod worst;
 
 pub use aim::{Aims, Score, prediction};
+pub use apgd::{Apgd, ApgdLoss, ApgdSettings};
 pub use clean::NoAttack;
 pub use mifgsm::{MiFgsm, MiFgsmSettings};
 pub use name::{AttackDefaults, NAMES, parse};
@@ -233,6 +239,19 @@ pub enum AttackError {
     TooFewClasses {
         /// The victim's classes.
         classes: usize,
+    },
+    /// A victim with too few classes for what the attack compares.
+    #[error(
+        "attack {attack}: the network has {classes} classes, expected at least {needed}\n  \
+         hint: apgd-ce, fab and square need 2"
+    )]
+    Classes {
+        /// The attack's name.
+        attack: String,
+        /// The victim's classes.
+        classes: usize,
+        /// How many the attack's loss compares.
+        needed: usize,
     },
     /// No attack of that name.
     #[error("attack is {found:?}, expected one of {}", NAMES.join(", "))]

@@ -1,11 +1,13 @@
 //! Attacks by the names that users know.
 
-use super::loss::AttackLoss;
-use super::{Attack, AttackError, MiFgsm, MiFgsmSettings, NoAttack, Noise, Pgd, PgdSettings};
+use super::{
+    Apgd, ApgdLoss, ApgdSettings, Attack, AttackError, MiFgsm, MiFgsmSettings, NoAttack, Noise,
+    Pgd, PgdSettings,
+};
 use crate::threat::{Goal, Range, Start, StepSize, TargetRule, ThreatModel};
 
-/// The names that [`parse`] knows; capitals stand for numbers.
-pub const NAMES: [&str; 10] = [
+/// The names that [`parse`] knows; capitals stand for numbers, and those of APGD may be left out.
+pub const NAMES: [&str; 13] = [
     "clean",
     "fgsm",
     "bim-STEPS",
@@ -15,11 +17,14 @@ pub const NAMES: [&str; 10] = [
     "mifgsm-STEPS",
     "noise",
     "noise-DRAWS",
+    "apgd-ce-STEPS-RESTARTS",
+    "apgd-dlr-STEPS-RESTARTS",
+    "apgd-t-STEPS-RESTARTS",
     "targeted-NAME",
 ];
 
 /// Names the command line promises for later versions.
-const LATER: [&str; 6] = ["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack"];
+const LATER: [&str; 3] = ["fab-t", "square", "autoattack"];
 
 /// What a name leaves open.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,33 +57,18 @@ pub fn parse(name: &str, defaults: &AttackDefaults) -> Result<Box<dyn Attack>, A
     if LATER.contains(&base) {
         return Err(AttackError::NotAvailable { name: name.to_owned() });
     }
-    let (loss, base) = match base.strip_prefix("margin-") {
-        Some(base) => (AttackLoss::Margin, base),
-        None => (AttackLoss::CrossEntropy, base),
-    };
-    let (kind, numbers) = match base.split_once('-') {
-        Some((kind, numbers)) => (kind, numbers.split('-').collect()),
-        None => (base, Vec::new()),
-    };
-    let numbers: Vec<u32> = numbers
-        .into_iter()
-        .map(|number| number.parse().map_err(|_| unknown()))
-        .collect::<Result<_, _>>()?;
+    let (kind, numbers) = split(base);
     let threat = defaults.threat.clone();
     let step_size = defaults.step_size.clone().unwrap_or(StepSize::TimesEpsilonOverSteps(2.5));
+    let pgd = |steps, restarts| pgd(threat.clone(), goal, steps, step_size.clone(), restarts);
     Ok(match (kind, numbers.as_slice()) {
-        ("pgd", &[steps]) if loss == AttackLoss::Margin => {
-            Box::new(pgd(threat, goal, steps, step_size, 1)?.on_margin())
-        }
-        ("pgd", &[steps, restarts]) if loss == AttackLoss::Margin => {
-            Box::new(pgd(threat, goal, steps, step_size, restarts)?.on_margin())
-        }
-        _ if loss == AttackLoss::Margin => return Err(unknown()),
         ("clean", []) if goal == Goal::Untargeted => Box::new(NoAttack),
         ("fgsm", []) => Box::new(Pgd::fgsm(threat, goal)?),
         ("bim", &[steps]) => Box::new(Pgd::bim(threat, goal, steps as usize, step_size)?),
-        ("pgd", &[steps]) => Box::new(pgd(threat, goal, steps, step_size, 1)?),
-        ("pgd", &[steps, restarts]) => Box::new(pgd(threat, goal, steps, step_size, restarts)?),
+        ("pgd", &[steps]) => Box::new(pgd(steps, 1)?),
+        ("pgd", &[steps, restarts]) => Box::new(pgd(steps, restarts)?),
+        ("margin-pgd", &[steps]) => Box::new(pgd(steps, 1)?.on_margin()),
+        ("margin-pgd", &[steps, restarts]) => Box::new(pgd(steps, restarts)?.on_margin()),
         ("mifgsm", &[steps]) => Box::new(MiFgsm::new(MiFgsmSettings {
             threat,
             goal,
@@ -88,8 +78,37 @@ pub fn parse(name: &str, defaults: &AttackDefaults) -> Result<Box<dyn Attack>, A
         })?),
         ("noise", []) => Box::new(Noise::new(threat, goal, Noise::DRAWS)?),
         ("noise", &[draws]) => Box::new(Noise::new(threat, goal, draws)?),
+        ("apgd" | "apgd-ce" | "apgd-dlr" | "apgd-t", numbers) => {
+            let (steps, restarts) = match *numbers {
+                [] => (Apgd::STEPS, 1),
+                [steps] => (steps as usize, 1),
+                [steps, restarts] => (steps as usize, restarts),
+                _ => return Err(unknown()),
+            };
+            let loss = match kind {
+                "apgd-t" if goal == Goal::Untargeted => {
+                    ApgdLoss::TargetedDlr { targets: Apgd::targets_in(threat.norm()) }
+                }
+                "apgd-t" => return Err(unknown()),
+                "apgd-dlr" => ApgdLoss::Dlr,
+                _ => ApgdLoss::CrossEntropy,
+            };
+            Box::new(Apgd::new(ApgdSettings { threat, goal, loss, steps, restarts })?)
+        }
         _ => return Err(unknown()),
     })
+}
+
+/// A name's words, and the numbers it ends in.
+fn split(name: &str) -> (&str, Vec<u32>) {
+    let mut words = name;
+    let mut numbers = Vec::new();
+    while let Some((rest, last)) = words.rsplit_once('-') {
+        let Ok(number) = last.parse() else { break };
+        numbers.insert(0, number);
+        words = rest;
+    }
+    (words, numbers)
 }
 
 fn pgd(
@@ -132,6 +151,11 @@ mod tests {
             "targeted-noise",
             "margin-pgd-20",
             "targeted-margin-pgd-50-10",
+            "apgd-ce",
+            "apgd-ce-50",
+            "apgd-dlr-100-5",
+            "apgd-t",
+            "targeted-apgd-ce",
         ] {
             let attack = parse(name, &defaults()).expect(name);
             assert_eq!(attack.name(), name);
@@ -142,7 +166,8 @@ mod tests {
     fn g5_a_name_that_is_unknown_or_of_a_later_version_lists_those_that_are_there() {
         let message = |name: &str| parse(name, &defaults()).err().expect(name).to_string();
         let names = "clean, fgsm, bim-STEPS, pgd-STEPS, pgd-STEPS-RESTARTS, margin-PGD, mifgsm-STEPS, \
-                     noise, noise-DRAWS, targeted-NAME";
+                     noise, noise-DRAWS, apgd-ce-STEPS-RESTARTS, apgd-dlr-STEPS-RESTARTS, \
+                     apgd-t-STEPS-RESTARTS, targeted-NAME";
         for name in [
             "margin-fgsm",
             "pdg-20",
@@ -152,13 +177,15 @@ mod tests {
             "pgd-x",
             "pgd-1-2-3",
             "targeted-clean",
+            "targeted-apgd-t",
+            "apgd-ce-1-2-3",
             "fgsm-2",
             "",
         ] {
             let expected = format!("attack is {name:?}, expected one of {names}");
             assert_eq!(message(name), expected);
         }
-        for name in ["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack"] {
+        for name in ["fab-t", "square", "autoattack"] {
             let expected = format!(
                 "attack {name} is not available in this version\n  hint: available are {names}"
             );

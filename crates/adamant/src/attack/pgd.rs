@@ -1,5 +1,6 @@
 //! Projected gradient descent; FGSM and BIM are settings of it.
 
+use super::ask::gradients;
 use super::check::check_batch;
 use super::loss::AttackLoss;
 use super::start::starting_points;
@@ -258,17 +259,10 @@ pub(super) fn ascent(
     images: &Images,
     aims: &Aims,
 ) -> Result<Images, AttackError> {
-    let (_, gradient) = victim.input_gradient(images, &mut |logits, first, by_logits| {
-        for row in 0..logits.count {
-            aims.gradient(first + row, logits.row(row), by_logits.row_mut(row));
-        }
+    let index = |position: usize| batch.indices[position];
+    let (_, gradient) = gradients(attack, step, victim, images, index, &mut |row, logits, out| {
+        aims.add_gradient(row, logits, out);
     })?;
-    for (position, &index) in batch.indices.iter().enumerate() {
-        if !gradient.one(position).iter().all(|g| g.is_finite()) {
-            let attack = attack.to_owned();
-            return Err(AttackError::NonFinite { attack, step, what: "gradient", index });
-        }
-    }
     Ok(gradient)
 }
 

@@ -3,7 +3,7 @@
 //! Each function takes the pixels of one image, so nothing can depend on the batch (G7). Lengths are summed in
 //! double precision, in pixel order.
 
-use super::Norm;
+use super::{Norm, l1};
 use crate::stream::Draws;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,7 @@ pub fn sample_ball(
             let moved = origin.iter().zip(&direction);
             moved.map(|(&center, &d)| center + (factor * f64::from(d)) as f32).collect()
         }
+        Norm::L1 => l1::sample(origin, epsilon, draws),
     };
     // Rounding may put a point of the border just outside.
     project(norm, &mut point, origin, epsilon, range);
@@ -60,7 +61,7 @@ pub fn sample_ball(
 /// The step of length `step` along which a linear loss with this gradient rises most, in place of the gradient.
 ///
 /// A zero gradient gives a zero step. Shapes: one image, flattened. Units: pixels in `[0, 1]`.
-/// Source: Madry et al. 2018, steepest ascent for Linf and L2.
+/// Source: Madry et al. 2018, steepest ascent for Linf and L2; for L1 the pixel with the largest gradient moves alone.
 pub fn steepest_step(norm: Norm, gradient: &mut [f32], step: f32) {
     match norm {
         Norm::Linf => gradient.iter_mut().for_each(|g| *g = step * sign(*g)),
@@ -70,12 +71,13 @@ pub fn steepest_step(norm: Norm, gradient: &mut [f32], step: f32) {
             let factor = if length > 0.0 { f64::from(step) / length } else { 0.0 };
             gradient.iter_mut().for_each(|g| *g = (f64::from(*g) * factor) as f32);
         }
+        Norm::L1 => l1::steepest_step(gradient, step),
     }
 }
 
 /// Moves one image into the ball around `origin`, then within `range`; a point already there keeps its bits.
 ///
-/// `origin` lies in the pixel range, so clipping only shortens a perturbation and the result is in both.
+/// In L1 it becomes the nearest point of ball and range together. `origin` lies in the pixel range, so clipping only shortens a perturbation and the result is in both.
 /// Shapes: both one image, flattened. Units: pixels in `[0, 1]`.
 /// Source: Madry et al. 2018, projected gradient descent; FAIR code, attack step.
 pub fn project(norm: Norm, image: &mut [f32], origin: &[f32], epsilon: f32, range: Range) {
@@ -96,6 +98,7 @@ pub fn project(norm: Norm, image: &mut [f32], origin: &[f32], epsilon: f32, rang
                 }
             }
         }
+        Norm::L1 => l1::project(image, origin, epsilon, range),
     }
     if range == Range::Pixels {
         image.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
@@ -114,6 +117,7 @@ pub fn distance(norm: Norm, image: &[f32], origin: &[f32]) -> f64 {
             .map(f64::abs)
             .fold(0.0, |largest, m| if largest.is_nan() || m <= largest { largest } else { m }),
         Norm::L2 => euclidean(moved),
+        Norm::L1 => moved.map(f64::abs).sum(),
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
     use crate::stream::{Key, Purpose, Stream};
     use proptest::prelude::*;
 
-    const NORMS: [Norm; 2] = [Norm::Linf, Norm::L2];
+    const NORMS: [Norm; 3] = [Norm::Linf, Norm::L2, Norm::L1];
 
     fn draws(seed: u64) -> Draws {
         Stream::new(seed).draws(Key {
@@ -161,7 +165,8 @@ mod tests {
             let gradient: Vec<f32> = (0..97).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
             let one: f64 = gradient.iter().map(|&g| f64::from(g).abs()).sum();
             let two = euclidean(gradient.iter().map(|&g| f64::from(g)));
-            for (norm, dual) in [(Norm::Linf, one), (Norm::L2, two)] {
+            let largest = gradient.iter().map(|&g| f64::from(g).abs()).fold(0.0, f64::max);
+            for (norm, dual) in [(Norm::Linf, one), (Norm::L2, two), (Norm::L1, largest)] {
                 let mut step = gradient.clone();
                 steepest_step(norm, &mut step, 0.25);
                 let gain: f64 =
@@ -212,10 +217,12 @@ mod tests {
                     let again = projected(norm, &one, &origin, epsilon);
                     match norm {
                         Norm::Linf => prop_assert_eq!(&again, &one),
-                        Norm::L2 => prop_assert!(distance(norm, &again, &one) <= 1e-6),
+                        Norm::L2 | Norm::L1 => prop_assert!(distance(norm, &again, &one) <= 1e-6),
                     }
-                    let before = distance(norm, &first, &second);
-                    prop_assert!(distance(norm, &one, &two) <= before + 1e-6);
+                    // The projection onto the L1 ball is the Euclidean one.
+                    let metric = if norm == Norm::L1 { Norm::L2 } else { norm };
+                    let before = distance(metric, &first, &second);
+                    prop_assert!(distance(metric, &one, &two) <= before + 1e-6);
                 }
             }
 
@@ -224,7 +231,7 @@ mod tests {
                 pairs in prop::collection::vec((0.1_f32..0.9, -1.0_f32..1.0), 1..40),
             ) {
                 let origin: Vec<f32> = pairs.iter().map(|p| p.0).collect();
-                let share = 0.09 / (pairs.len() as f32).sqrt();
+                let share = 0.09 / pairs.len() as f32;
                 let inside: Vec<f32> = pairs.iter().map(|p| p.0 + share * p.1).collect();
                 for norm in NORMS {
                     prop_assert_eq!(&projected(norm, &inside, &origin, 0.1), &inside);

@@ -25,6 +25,28 @@ fn robust_accuracy_never_rises_with_epsilon_and_ends_at_zero() {
 }
 
 #[test]
+fn apgd_is_never_weaker_than_pgd_and_never_gains_images_with_epsilon_or_restarts() {
+    let linear = small();
+    let batch = linear.batch(100, 5);
+    for (norm, sweep) in [
+        (Norm::Linf, ["0", "0.003", "0.006", "0.012", "1"]),
+        (Norm::L2, ["0", "0.02", "0.04", "0.08", "20"]),
+        (Norm::L1, ["0", "0.05", "0.1", "0.2", "40"]),
+    ] {
+        let count = |name: &str, epsilon: &str| robust(&linear, &batch, name, epsilon, norm);
+        let counts: Vec<usize> = sweep.iter().map(|e| count("apgd-t", e)).collect();
+        assert!(counts.windows(2).all(|pair| pair[1] <= pair[0]), "{norm}: {counts:?}");
+        assert_eq!((counts[0], counts[4]), (100, 0), "{norm}");
+        assert!(counts[1] > counts[3] && counts[3] > 0, "{norm}: {counts:?}");
+        for (epsilon, &by_targets) in sweep.iter().zip(&counts) {
+            let once = count("apgd-ce", epsilon);
+            assert!(by_targets <= count("pgd-20", epsilon), "{norm} {epsilon}");
+            assert!(count("apgd-ce-100-3", epsilon) <= once, "{norm} {epsilon}");
+        }
+    }
+}
+
+#[test]
 fn noise_never_beats_pgd() {
     let linear = small();
     let batch = linear.batch(200, 5);

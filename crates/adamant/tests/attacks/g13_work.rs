@@ -59,6 +59,28 @@ fn restarts_search_only_images_that_still_stand() {
 }
 
 #[test]
+fn apgd_asks_once_more_than_it_steps_for_who_stands_and_stops_at_once_for_who_falls() {
+    let linear = small();
+    let batch = linear.batch(30, 5);
+    let found = |epsilon: &str, name: &str| {
+        let attack = parse(name, &AttackDefaults::new(threat(Norm::Linf, epsilon)));
+        let (found, passes) =
+            attacked(&linear, attack.expect("a name").as_ref(), &batch, &stream(6));
+        (right(&linear, &found.images, &batch.labels), passes)
+    };
+    // Nobody falls: 101 gradients each, with 4 targets (5 classes) four times that and a look at the clean image.
+    assert_eq!(found("0.0001", "apgd-ce"), (30, Passes { forward: 3030, backward: 3030 }));
+    assert_eq!(found("0.0001", "apgd-t"), (30, Passes { forward: 12_150, backward: 12_120 }));
+    // The three stages of an L1 search each look at their start.
+    let l1 = parse("apgd-ce", &AttackDefaults::new(threat(Norm::L1, "0.0001"))).expect("a name");
+    let passes = attacked(&linear, l1.as_ref(), &batch, &stream(6)).1;
+    assert_eq!(passes, Passes { forward: 3090, backward: 3090 });
+    // Everybody falls, within a few steps.
+    let (left, passes) = found("0.3", "apgd-ce");
+    assert!(left == 0 && passes.forward < 150, "{left} {passes:?}");
+}
+
+#[test]
 fn noise_asks_for_no_gradient() {
     let linear = small();
     let batch = linear.batch(10, 5);

@@ -15,7 +15,9 @@ fn a_pixel_without_gradient_does_not_move() {
             for image in 0..6 {
                 let (before, after) = (batch.images.one(image), found.images.one(image));
                 assert_eq!(before[5].to_bits(), after[5].to_bits(), "{name}");
-                assert_ne!(before[6], after[6], "{name}: the others move");
+                assert_ne!(before, after, "{name}: others move");
+                // In L1 a step moves one pixel alone.
+                assert!(norm == Norm::L1 || before[6] != after[6], "{name}: all others move");
             }
         }
     }

@@ -95,12 +95,34 @@ fn robust_accuracy_under_pgd_is_exact_at_every_epsilon_in_both_norms() {
 }
 
 #[test]
+fn robust_accuracy_under_apgd_is_exact_at_every_epsilon_in_both_norms() {
+    let (golden, linear, batch) = stored();
+    for (norm, key) in [(Norm::Linf, "linf"), (Norm::L2, "l2")] {
+        let distances = golden.floats(&format!("min_{key}"));
+        for &epsilon in &golden.floats(&format!("eps_{key}")) {
+            let threat = threat(norm, &epsilon.to_string());
+            let found = survivors(&linear, &batch, "apgd-t", threat);
+            let robust: Vec<usize> = (0..100).filter(|&i| distances[i] > epsilon).collect();
+            assert_eq!(found, robust, "{norm} at {epsilon}");
+        }
+    }
+}
+
+#[test]
 fn no_attack_breaks_an_image_that_cannot_be_broken() {
     let (golden, linear, batch) = stored();
     for (norm, key) in [(Norm::Linf, "linf"), (Norm::L2, "l2")] {
         let distances = golden.floats(&format!("min_{key}"));
         for &epsilon in &golden.floats(&format!("eps_{key}")) {
-            for name in ["fgsm", "bim-10", "mifgsm-10", "noise", "targeted-pgd-10-2"] {
+            for name in [
+                "fgsm",
+                "bim-10",
+                "mifgsm-10",
+                "noise",
+                "targeted-pgd-10-2",
+                "apgd-ce-10-2",
+                "apgd-dlr-10",
+            ] {
                 let left = survivors(&linear, &batch, name, threat(norm, &epsilon.to_string()));
                 let robust = (0..100).filter(|&i| distances[i] > epsilon);
                 for image in robust {
@@ -132,7 +154,16 @@ fn with_two_classes_every_gradient_attack_is_exact() {
                 f64::from((logits[0] - logits[1]).abs()) / dual
             })
             .collect();
-        let names = ["fgsm", "bim-20", "pgd-20", "pgd-20-2", "mifgsm-20", "targeted-pgd-20"];
+        let names = [
+            "fgsm",
+            "bim-20",
+            "pgd-20",
+            "pgd-20-2",
+            "mifgsm-20",
+            "targeted-pgd-20",
+            "apgd-ce",
+            "targeted-apgd-ce",
+        ];
         for name in names {
             let found = survivors(&linear, &batch, name, threat(norm, &epsilon.to_string()));
             for (image, &margin) in margins.iter().enumerate() {

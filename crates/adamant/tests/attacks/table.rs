@@ -13,8 +13,12 @@ pub use adamant::threat::{
 pub use adamant::victim::{FrozenVictim, perturb_in_tiles};
 pub use engine::Frozen;
 
-pub const NORMS: [Norm; 2] = [Norm::Linf, Norm::L2];
-pub const NAMES: [&str; 12] = [
+pub const NORMS: [Norm; 3] = [Norm::Linf, Norm::L2, Norm::L1];
+pub const NAMES: [&str; 16] = [
+    "apgd-ce-9",
+    "apgd-dlr-9-2",
+    "apgd-t-9",
+    "targeted-apgd-ce-9",
     "margin-pgd-5",
     "clean",
     "fgsm",
