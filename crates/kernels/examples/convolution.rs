@@ -4,8 +4,8 @@
 //! zeros: the clock depends on the data). FLOPs are nominal, taps in the border included.
 
 use kernels::convolution::{
-    Epilogue, GradientEpilogue, Scratch, backward_data, backward_weight, forward,
-    pack_backward_data, pack_forward,
+    Algorithm, Direction, Epilogue, GradientEpilogue, Scratch, backward_data, backward_weight,
+    forward, pack,
 };
 use kernels::{ConvolutionShape, Isa, padded, peak};
 use std::time::Instant;
@@ -87,7 +87,16 @@ fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [Timing; 3] {
     let mut output = random(images * shape.output_len());
     let mut input_gradient = random(images * shape.input_gradient_len());
     let mut sums = random(shape.out_panels() * shape.panel_len());
-    let (ahead, back) = (pack_forward(shape, &weights), pack_backward_data(shape, &weights));
+    let (ahead, back) = {
+        let algorithm = match std::env::var_os("DIRECT") {
+            Some(_) => Algorithm::Direct,
+            None => Algorithm::fastest(shape),
+        };
+        (
+            pack(shape, &weights, Direction::Forward, algorithm),
+            pack(shape, &weights, Direction::BackwardData, algorithm),
+        )
+    };
     let scratch = &mut Scratch::new();
     [
         best(isa, || {

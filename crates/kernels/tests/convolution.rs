@@ -1,8 +1,8 @@
 //! Every instruction set against a plain loop in f64, over odd sizes; and the same bits in every batch.
 
 use kernels::convolution::{
-    Add, Epilogue, GradientEpilogue, Scratch, backward_data, backward_weight, forward,
-    pack_backward_data, pack_forward, unpack_weight_gradient,
+    Add, Algorithm, Direction, Epilogue, GradientEpilogue, Packed, Scratch, backward_data,
+    backward_weight, forward, pack, unpack_weight_gradient,
 };
 use kernels::layout::{nchw_to_nhwc, nhwc_to_nchw};
 use kernels::{ConvolutionShape, Isa, Relu, padded};
@@ -24,6 +24,7 @@ fn random(n: usize, seed: u64) -> Vec<f32> {
 /// A case in PyTorch's layout: `x` `[images, in, h, w]`, `weight` `[out, in, k, k]`, `dy` `[images, out, oh, ow]`.
 struct Case {
     shape: ConvolutionShape,
+    algorithm: Algorithm,
     images: usize,
     x: Vec<f32>,
     weight: Vec<f32>,
@@ -35,11 +36,20 @@ impl Case {
         let outputs = shape.out_channels * shape.out_height() * shape.out_width();
         Self {
             shape,
+            algorithm: Algorithm::Direct,
             images,
             x: random(images * shape.in_channels * shape.height * shape.width, 1),
             weight: random(shape.weight_len(), 2),
             dy: random(images * outputs, 3),
         }
+    }
+
+    fn fastest(shape: ConvolutionShape, images: usize) -> Self {
+        Self { algorithm: Algorithm::fastest(&shape), ..Self::new(shape, images) }
+    }
+
+    fn packed(&self, direction: Direction) -> Packed {
+        pack(&self.shape, &self.weight, direction, self.algorithm)
     }
 
     /// The seven loops: calls `visit(x index, weight index, y index)` for every product.
@@ -109,7 +119,7 @@ impl Case {
         let s = &self.shape;
         let input = &self.input()[range.start * s.input_len()..range.end * s.input_len()];
         let mut output = vec![f32::NAN; range.len() * s.output_len()];
-        let packed = pack_forward(s, &self.weight);
+        let packed = self.packed(Direction::Forward);
         let scratch = &mut Scratch::new();
         forward(isa, s, range.len(), input, &packed, &mut output, Epilogue::NONE, scratch);
         output
@@ -119,7 +129,7 @@ impl Case {
         let s = &self.shape;
         let dy = &self.output_gradient()[range.start * s.output_len()..range.end * s.output_len()];
         let mut dx = vec![f32::NAN; range.len() * s.input_gradient_len()];
-        let packed = pack_backward_data(s, &self.weight);
+        let packed = self.packed(Direction::BackwardData);
         let scratch = &mut Scratch::new();
         let bare = GradientEpilogue::NONE;
         backward_data(isa, s, range.len(), dy, &packed, &mut dx, bare, scratch);
@@ -206,6 +216,12 @@ fn cases() -> Vec<Case> {
             cases.push(Case::new(geometry, 1 + index % 5));
         }
     }
+    let channels = [(32, 48), (33, 64), (49, 40), (64, 32), (80, 37)];
+    for (m, map) in [(2, 1), (13, 27)].into_iter().chain(maps).enumerate() {
+        let case = Case::fastest(shape(channels[m % 5], map, (3, 1, 1)), 1 + m % 4);
+        assert_eq!(case.algorithm, Algorithm::Winograd);
+        cases.push(case);
+    }
     cases
 }
 
@@ -263,8 +279,9 @@ fn g7_an_image_alone_gives_the_bits_it_gives_in_a_batch_of_five() {
         ((33, 16), (2, 2), (3, 1, 1)),
         ((48, 33), (7, 7), (1, 2, 0)),
         ((64, 64), (32, 32), (3, 1, 1)), // more than one tile
+        ((33, 70), (7, 7), (3, 1, 1)),
     ] {
-        let case = Case::new(shape(channels, map, window), 5);
+        let case = Case::fastest(shape(channels, map, window), 5);
         for isa in Isa::available() {
             let (together, gradients) = (case.forward(isa, 0..5), case.backward_data(isa, 0..5));
             for range in [0..1, 1..2, 2..4, 4..5] {
@@ -300,10 +317,15 @@ fn g7_the_weight_gradient_has_the_same_bits_however_panels_and_images_are_split(
 
 #[test]
 fn the_forward_epilogue_is_bias_then_addition_then_relu_then_mask() {
-    let case = Case::new(shape((5, 33), (7, 6), (3, 1, 1)), 3);
+    for channels in [(5, 33), (34, 33)] {
+        the_epilogue_of(&Case::fastest(shape(channels, (7, 5), (3, 1, 1)), 3));
+    }
+}
+
+fn the_epilogue_of(case: &Case) {
     let s = &case.shape;
     let bias = random(s.out_channels, 7);
-    let packed = pack_forward(s, &case.weight);
+    let packed = case.packed(Direction::Forward);
     for isa in Isa::available() {
         let bare = case.forward(isa, 0..3);
         let other = random(bare.len(), 8);
@@ -328,10 +350,10 @@ fn the_forward_epilogue_is_bias_then_addition_then_relu_then_mask() {
 
 #[test]
 fn the_gradient_epilogue_is_addition_then_mask_also_where_a_stride_leaves_no_taps() {
-    for window in [(3, 1, 1), (3, 2, 1), (1, 2, 0)] {
-        let case = Case::new(shape((33, 17), (7, 6), window), 3);
+    for (outs, window) in [(17, (3, 1, 1)), (35, (3, 1, 1)), (17, (3, 2, 1)), (17, (1, 2, 0))] {
+        let case = Case::fastest(shape((33, outs), (7, 5), window), 3);
         let s = &case.shape;
-        let packed = pack_backward_data(s, &case.weight);
+        let packed = case.packed(Direction::BackwardData);
         for isa in Isa::available() {
             let bare = case.backward_data(isa, 0..3);
             let other = random(bare.len(), 8);
@@ -365,7 +387,7 @@ fn the_gradient_epilogue_is_addition_then_mask_also_where_a_stride_leaves_no_tap
 fn a_network_that_broke_shows_its_nan_through_the_relu() {
     let mut case = Case::new(shape((3, 5), (4, 4), (3, 1, 1)), 1);
     case.x[0] = f32::NAN;
-    let packed = pack_forward(&case.shape, &case.weight);
+    let packed = case.packed(Direction::Forward);
     for isa in Isa::available() {
         let mut output = vec![0.0; case.shape.output_len()];
         let epilogue = Epilogue { relu: Relu::Yes, ..Epilogue::NONE };

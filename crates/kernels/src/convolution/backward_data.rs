@@ -4,7 +4,9 @@ use super::kernel::{Job, run};
 use super::narrow;
 use super::pack::{Direction, is_narrow, phases};
 use super::table::{Bordered, Pixel};
-use super::{Add, ConvolutionShape, Packed, Relu, Scratch};
+use super::target::Target;
+use super::winograd;
+use super::{Add, Algorithm, ConvolutionShape, Packed, Relu, Scratch};
 use crate::{Isa, LANES};
 
 /// What happens to an input gradient between its sum and memory, in this order.
@@ -50,7 +52,27 @@ pub fn backward_data(
         assert_eq!(mask.len() * LANES, input_gradient.len(), "mask of {shape:?}");
     }
 
-    let Scratch { bordered, pixels, runs, .. } = scratch;
+    let Scratch { bordered, pixels, runs, patches, .. } = scratch;
+    if weights.algorithm == Algorithm::Winograd {
+        let target = Target {
+            output: input_gradient,
+            stride: shape.input_gradient_stride(),
+            bias: None,
+            add: epilogue.add,
+            relu: Relu::No,
+            write_mask: None,
+            keep_mask: epilogue.mask,
+        };
+        let job = winograd::Job {
+            height: shape.height,
+            width: shape.width,
+            channels: shape.out_stride(),
+            source: output_gradient,
+            weights: &weights.values,
+            target,
+        };
+        return winograd::run(isa, job, patches);
+    }
     let layout = output_layout(shape);
     let tile = layout.tile(images);
     let stride = shape.input_gradient_stride();
@@ -93,13 +115,15 @@ pub fn backward_data(
                 runs,
                 pixels,
                 weights: own,
-                output: &mut input_gradient[values.clone()],
-                stride,
-                bias: None,
-                add: epilogue.add.part(values.clone()),
-                relu: Relu::No,
-                write_mask: None,
-                keep_mask: epilogue.mask.map(|m| &m[values.start / LANES..values.end / LANES]),
+                target: Target {
+                    output: &mut input_gradient[values.clone()],
+                    stride,
+                    bias: None,
+                    add: epilogue.add.part(values.clone()),
+                    relu: Relu::No,
+                    write_mask: None,
+                    keep_mask: epilogue.mask.map(|m| &m[values.start / LANES..values.end / LANES]),
+                },
             };
             if is_narrow(shape) {
                 narrow::run(isa, job, shape.in_channels);

@@ -3,7 +3,9 @@
 use super::kernel::{Job, run};
 use super::pack::Direction;
 use super::table::{Bordered, Pixel};
-use super::{Add, ConvolutionShape, Packed, Relu, Scratch};
+use super::target::Target;
+use super::winograd;
+use super::{Add, Algorithm, ConvolutionShape, Packed, Relu, Scratch};
 use crate::{Isa, LANES};
 
 /// What happens to a result between its sum and memory, in this order.
@@ -42,7 +44,7 @@ pub fn forward(
     assert!(weights.shape == *shape && weights.direction == Direction::Forward, "packed weights");
     assert_eq!(input.len(), images * shape.input_len(), "input of {shape:?}");
     assert_eq!(output.len(), images * shape.output_len(), "output of {shape:?}");
-    let Scratch { bordered, pixels, runs, bias } = scratch;
+    let Scratch { bordered, pixels, runs, bias, patches } = scratch;
     bias.clear();
     if let Some(values) = epilogue.bias {
         assert_eq!(values.len(), shape.out_channels, "bias of {shape:?}");
@@ -55,6 +57,27 @@ pub fn forward(
     }
     if let Add::Other(other) = epilogue.add {
         assert_eq!(other.len(), output.len(), "addend of {shape:?}");
+    }
+
+    if weights.algorithm == Algorithm::Winograd {
+        let target = Target {
+            output,
+            stride: shape.out_stride(),
+            bias: (!bias.is_empty()).then_some(&bias[..]),
+            add: epilogue.add,
+            relu: epilogue.relu,
+            write_mask: mask,
+            keep_mask: None,
+        };
+        let job = winograd::Job {
+            height: shape.height,
+            width: shape.width,
+            channels: shape.in_stride,
+            source: input,
+            weights: &weights.values,
+            target,
+        };
+        return winograd::run(isa, job, patches);
     }
 
     let layout = input_layout(shape);
@@ -74,15 +97,17 @@ pub fn forward(
                 runs,
                 pixels: &pixels[..count * per_image],
                 weights: &weights.values,
-                output: &mut output[values.clone()],
-                stride: shape.out_stride(),
-                bias: (!bias.is_empty()).then_some(&bias[..]),
-                add: epilogue.add.part(values.clone()),
-                relu: epilogue.relu,
-                write_mask: mask
-                    .as_deref_mut()
-                    .map(|m| &mut m[values.start / LANES..values.end / LANES]),
-                keep_mask: None,
+                target: Target {
+                    output: &mut output[values.clone()],
+                    stride: shape.out_stride(),
+                    bias: (!bias.is_empty()).then_some(&bias[..]),
+                    add: epilogue.add.part(values.clone()),
+                    relu: epilogue.relu,
+                    write_mask: mask
+                        .as_deref_mut()
+                        .map(|m| &mut m[values.start / LANES..values.end / LANES]),
+                    keep_mask: None,
+                },
             },
         );
     }

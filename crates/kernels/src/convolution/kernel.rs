@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::table::{Pixel, Run};
-use super::{Add, Relu};
+use super::target::Target;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
@@ -17,16 +17,9 @@ pub(super) struct Job<'a> {
     /// What each pixel reads, relative to its offset; panels hold weights in this order.
     pub runs: &'a [Run],
     pub pixels: &'a [Pixel],
-    /// `[stride / 16][inputs of a pixel][16]`.
+    /// `[panels][inputs of a pixel][16]`.
     pub weights: &'a [f32],
-    pub output: &'a mut [f32],
-    /// Channels of the output in memory, 16 per panel.
-    pub stride: usize,
-    pub bias: Option<&'a [f32]>,
-    pub add: Add<'a>,
-    pub relu: Relu,
-    pub write_mask: Option<&'a mut [u16]>,
-    pub keep_mask: Option<&'a [u16]>,
+    pub target: Target<'a>,
 }
 
 impl Job<'_> {
@@ -42,19 +35,11 @@ impl Job<'_> {
 
     /// Asserts that no pixel reads or writes outside; everything unsafe below rests on it.
     pub fn check_arrays(&self) {
-        assert_eq!(self.stride % LANES, 0, "channel stride of a convolution result");
         let reach = self.runs.iter().map(|run| run.offset + run.length).max().unwrap_or(0);
         let input = self.pixels.iter().map(|pixel| pixel.input).max().unwrap_or(0);
         let output = self.pixels.iter().map(|pixel| pixel.output + 1).max().unwrap_or(0);
         assert!(self.pixels.is_empty() || input + reach <= self.source.len(), "input pixels");
-        assert!(output * self.stride <= self.output.len(), "output pixels");
-        assert!(self.bias.is_none_or(|bias| bias.len() == self.stride), "bias");
-        let masks = self.output.len() / LANES;
-        assert!(self.write_mask.as_ref().is_none_or(|mask| mask.len() == masks), "mask");
-        assert!(self.keep_mask.is_none_or(|mask| mask.len() == masks), "mask");
-        if let Add::Other(other) = self.add {
-            assert_eq!(other.len(), self.output.len(), "addend");
-        }
+        self.target.check(output);
     }
 }
 
@@ -64,7 +49,7 @@ const BLOCK: usize = 8;
 /// Runs a job.
 pub(super) fn run(isa: Isa, mut job: Job<'_>) {
     job.check_arrays();
-    let panels = job.stride / LANES;
+    let panels = job.target.panels();
     assert_eq!(job.weights.len(), panels * job.panel_len(), "weights of a convolution pass");
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
@@ -121,7 +106,7 @@ unsafe fn sweep_panels<
 >(
     job: &mut Job<'_>,
 ) {
-    let panels = job.stride / LANES;
+    let panels = job.target.panels();
     let mut panel = 0;
     while panel + N <= panels {
         // SAFETY: as promised by the caller; the panels exist.
@@ -160,7 +145,7 @@ unsafe fn sweep_pixels<V: Vector, const P: usize, const N: usize, const U: usize
             if p < group.len() {
                 for n in 0..N {
                     // SAFETY: checked: the output pixel exists, and so does the panel.
-                    unsafe { finish(job, sums[p][n], group[p].output, panel + n) };
+                    unsafe { job.target.finish(sums[p][n], group[p].output, panel + n) };
                 }
             }
         }
@@ -230,40 +215,5 @@ unsafe fn steps<V: Vector, const P: usize, const N: usize, const U: usize>(
                 }
             }
         }
-    }
-}
-
-/// Bias, addition, ReLU, masks, memory.
-///
-/// # Safety
-/// `pixel` and `panel` must exist in the output.
-#[inline(always)]
-pub(super) unsafe fn finish<V: Vector>(
-    job: &mut Job<'_>,
-    mut value: V,
-    pixel: usize,
-    panel: usize,
-) {
-    let at = pixel * job.stride + panel * LANES;
-    // SAFETY: by the caller's promise; all other arrays were checked to have the output's shape.
-    unsafe {
-        if let Some(bias) = job.bias {
-            value = value.add(V::load(bias.as_ptr().add(panel * LANES)));
-        }
-        match job.add {
-            Add::Nothing => {}
-            Add::Other(other) => value = value.add(V::load(other.as_ptr().add(at))),
-            Add::Output => value = value.add(V::load(job.output.as_ptr().add(at))),
-        }
-        if job.relu == Relu::Yes {
-            value = value.relu();
-        }
-        if let Some(mask) = job.keep_mask {
-            value = value.keep(*mask.get_unchecked(at / LANES));
-        }
-        if let Some(mask) = &mut job.write_mask {
-            *mask.get_unchecked_mut(at / LANES) = value.positive();
-        }
-        value.store(job.output.as_mut_ptr().add(at));
     }
 }

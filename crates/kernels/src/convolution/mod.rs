@@ -8,19 +8,23 @@
 //! **Each output value is one multiply-add chain from zero in a fixed (tap, channel) order, whatever the tile, the
 //! batch or the group: batch independence to the bit (G7) depends on it.** Bias, addition and ReLU come after it.
 
+mod aligned;
 mod backward_data;
 mod backward_weight;
 mod forward;
 mod kernel;
 mod narrow;
 mod pack;
+mod product;
 mod table;
+mod target;
 mod weight_kernel;
+mod winograd;
 
 pub use backward_data::{GradientEpilogue, backward_data};
 pub use backward_weight::{backward_weight, unpack_weight_gradient};
 pub use forward::{Epilogue, forward};
-pub use pack::{Packed, pack_backward_data, pack_forward};
+pub use pack::{Algorithm, Direction, Packed, pack, pack_backward_data, pack_forward};
 pub use table::Scratch;
 
 use crate::padded;

@@ -7,7 +7,7 @@
 // Constant trip counts and plain indices: the compiler unrolls them, and arrays become registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::kernel::{Job, finish};
+use super::kernel::Job;
 use super::table::Run;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
@@ -20,7 +20,10 @@ pub(super) const NARROW: usize = 4;
 /// Runs a job whose weights are `[channels][inputs of a pixel]` and whose runs are multiples of 16 long.
 pub(super) fn run(isa: Isa, mut job: Job<'_>, channels: usize) {
     job.check_arrays();
-    assert!((1..=NARROW).contains(&channels) && job.stride == LANES, "{channels} narrow channels");
+    assert!(
+        (1..=NARROW).contains(&channels) && job.target.panels() == 1,
+        "{channels} narrow channels"
+    );
     assert!(job.runs.iter().all(|run| run.length % LANES == 0), "runs of a narrow convolution");
     assert_eq!(job.weights.len(), channels * job.depth(), "weights of a narrow convolution");
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
@@ -99,7 +102,7 @@ unsafe fn sweep<V: Vector, const P: usize, const C: usize>(job: &mut Job<'_>) {
                     for c in 0..C {
                         lanes[c] = sums[p][c].total();
                     }
-                    finish(job, V::load(lanes.as_ptr()), group[p].output, 0);
+                    job.target.finish(V::load(lanes.as_ptr()), group[p].output, 0);
                 }
             }
         }

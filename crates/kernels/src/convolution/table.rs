@@ -1,5 +1,7 @@
 //! Where a convolution reads: pixels, runs of inputs, and the copy with a zero border.
 
+use super::winograd::Patches;
+
 /// Working memory of one thread; grows at first use and is then kept.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
@@ -7,6 +9,7 @@ pub struct Scratch {
     pub(super) pixels: Vec<Pixel>,
     pub(super) runs: Vec<Run>,
     pub(super) bias: Vec<f32>,
+    pub(super) patches: Patches,
 }
 
 impl Scratch {
