@@ -396,3 +396,26 @@ fn a_network_that_broke_shows_its_nan_through_the_relu() {
         assert!(output[0].is_nan(), "{isa}");
     }
 }
+
+/// Root of the mean squared error in units of the results' own root mean square.
+fn error_of(case: &Case, isa: Isa) -> f64 {
+    let (y, _, _) = case.reference();
+    let output = case.forward(isa, 0..case.images);
+    let mut planar = vec![0.0; y.len()];
+    let s = &case.shape;
+    let pixels = s.out_height() * s.out_width();
+    nhwc_to_nchw(s.out_channels, pixels, s.out_stride(), &output, &mut planar);
+    let squares = planar.iter().zip(&y).map(|(&found, y)| (f64::from(found) - y).powi(2));
+    (squares.sum::<f64>() / y.iter().map(|y| y * y).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn fewer_multiplications_are_no_less_exact_than_the_plain_sum() {
+    let shape = shape((256, 48), (8, 8), (3, 1, 1));
+    for isa in Isa::available() {
+        let [plain, fewer] =
+            [Case::new(shape, 1), Case::fastest(shape, 1)].map(|case| error_of(&case, isa));
+        // The plain sum is one chain of 2304 products, the other sixteen of 256 that are then added up.
+        assert!(fewer < plain, "{isa}: {fewer:e}, plain {plain:e}");
+    }
+}

@@ -205,7 +205,7 @@ impl Backward<'_> {
                         shape,
                         chunk.count,
                         from,
-                        self.context.weights.backward(index),
+                        self.context.weights.convolution(index),
                         &mut dx[..length],
                         GradientEpilogue { add, mask },
                         scratch,

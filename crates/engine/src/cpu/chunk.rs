@@ -223,7 +223,7 @@ impl<'a> Chunk<'a> {
                     relu: relu(step),
                     mask,
                 };
-                let packed = context.weights.forward(index);
+                let packed = context.weights.convolution(index);
                 convolution::forward(
                     context.isa,
                     shape,

@@ -47,8 +47,8 @@ impl CpuFrozen {
         Ok(Self {
             isa: engine.isa,
             shared: Arc::clone(&engine.shared),
-            forward: Weights::new(&network, &program, Direction::Forward),
-            backward: Weights::new(&network, &program, Direction::Backward),
+            forward: Weights::fastest(&network, &program, Direction::Forward),
+            backward: Weights::fastest(&network, &program, Direction::BackwardData),
             readers: program.readers(),
             kept: Kept::all(&program, Weighted::No),
             tile: chunk_images(&program),

@@ -44,7 +44,7 @@ impl CpuEngine {
                 recording.recompute(self, network, segment, &mut chunks);
             }
             let steps = segment.steps.clone();
-            let weights = Weights::of(network, program, steps.clone(), Direction::Backward);
+            let weights = Weights::of(network, program, steps.clone(), Direction::BackwardData);
             let mut backward = Backward {
                 context: recording.context(self, network, &weights, Keep::Nothing),
                 chunk_images: recording.chunk_images,

@@ -2,23 +2,17 @@
 
 use super::lower::{Operation, Program};
 use super::normalisation::Coefficients;
-use kernels::convolution::{self, Packed};
+use kernels::ConvolutionShape;
+pub(crate) use kernels::convolution::Direction;
+use kernels::convolution::{Algorithm, Packed, pack};
 use network::Network;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Which directions will run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Backward,
-}
-
 /// What one step reads besides values.
 #[derive(Debug, Default)]
 struct StepWeights {
-    forward: Option<Packed>,
-    backward: Option<Packed>,
+    packed: Option<Packed>,
     scale: Option<Coefficients>,
 }
 
@@ -31,29 +25,35 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Packs those of all steps in parallel on the current pool.
-    pub fn new(network: &Network, program: &Program, direction: Direction) -> Self {
-        Self::of(network, program, 0..program.steps.len(), direction)
+    /// Packs those of all steps for many passes, each for its fastest algorithm, in parallel on the current pool.
+    pub fn fastest(network: &Network, program: &Program, direction: Direction) -> Self {
+        let all = 0..program.steps.len();
+        Self::packed(network, program, all, direction, Algorithm::fastest)
     }
 
-    /// Packs those of some steps: a deep network's need not all exist at once.
+    /// Packs those of some steps for one pass: a deep network's need not all exist at once.
     pub fn of(
         network: &Network,
         program: &Program,
         chosen: Range<usize>,
         direction: Direction,
     ) -> Self {
+        Self::packed(network, program, chosen, direction, |_| Algorithm::Direct)
+    }
+
+    fn packed(
+        network: &Network,
+        program: &Program,
+        chosen: Range<usize>,
+        direction: Direction,
+        algorithm: fn(&ConvolutionShape) -> Algorithm,
+    ) -> Self {
         let first = chosen.start;
         let steps = program.steps[chosen].par_iter().map(|step| match &step.operation {
             Operation::Convolution { shape, weight, .. } => {
                 let weight = &network.parameters[*weight].values;
-                StepWeights {
-                    forward: (direction == Direction::Forward)
-                        .then(|| convolution::pack_forward(shape, weight)),
-                    backward: (direction == Direction::Backward)
-                        .then(|| convolution::pack_backward_data(shape, weight)),
-                    scale: None,
-                }
+                let packed = pack(shape, weight, direction, algorithm(shape));
+                StepWeights { packed: Some(packed), scale: None }
             }
             Operation::Scale { scale, shift } => StepWeights {
                 scale: Some(Coefficients::fixed(program.values[step.input].stride, scale, shift)),
@@ -64,18 +64,10 @@ impl Weights {
         Self { first, steps: steps.collect() }
     }
 
-    pub fn forward(&self, step: usize) -> &Packed {
-        self.steps[step - self.first]
-            .forward
-            .as_ref()
-            .expect("a convolution's forward weights were packed")
-    }
-
-    pub fn backward(&self, step: usize) -> &Packed {
-        self.steps[step - self.first]
-            .backward
-            .as_ref()
-            .expect("a convolution's backward weights were packed")
+    /// Of a convolution, in the direction asked for.
+    pub fn convolution(&self, step: usize) -> &Packed {
+        let packed = self.steps[step - self.first].packed.as_ref();
+        packed.expect("a convolution's weights were packed")
     }
 
     pub fn scale(&self, step: usize) -> &Coefficients {

@@ -20,7 +20,7 @@ pub struct Packed {
 pub enum Algorithm {
     /// The sum over taps and channels.
     Direct,
-    /// Minimal filtering F(2x2, 3x3): 2.25 times fewer multiplications, about the same rounding error, 16/9 of the
+    /// Minimal filtering F(2x2, 3x3): 2.25 times fewer multiplications, no more rounding error, 16/9 of the
     /// weights' memory.
     Winograd,
 }

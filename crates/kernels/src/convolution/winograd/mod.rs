@@ -3,8 +3,8 @@
 //! Source: Winograd's minimal filtering F(2x2, 3x3) as in Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural
 //! Networks", section 4.1: `Y = A' [ (G g G') * (B' d B) ] A`. A 4x4 patch `d` of the input and the 3x3 taps `g` are
 //! transformed, multiplied number by number and summed over channels (sixteen plain matrix products), and transformed
-//! back. The matrices hold only 0, 1, -1 and 1/2: a result's error is about that of the plain sum, unlike for larger
-//! patches, so that the attack and the judge may use it in f32.
+//! back. The matrices hold only 0, 1, -1 and 1/2, and the chains of multiply-adds are nine times shorter: for 256 channels
+//! the error against f64 is 4.9e-7 of the results' root mean square, that of the plain sum 7.8e-7 (a test compares them).
 //!
 //! The rows of the 4x4 patches are worked on one after another, so that what lies between the transforms and the
 //! products stays in the second-level cache while a row's weights are read once. A result depends on its own patch,
@@ -94,7 +94,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job, patches),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(&mut job, patches),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => avx512(&mut job, patches),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

@@ -1,5 +1,8 @@
 //! `G g G'` of every pair of channels, in the order in which the products read it.
 
+// Rows and columns of a patch are indexed alike.
+#![allow(clippy::needless_range_loop)]
+
 use super::super::ConvolutionShape;
 use super::super::aligned::Lines;
 use super::super::pack::Direction;
