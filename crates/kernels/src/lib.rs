@@ -10,6 +10,7 @@ mod dispatch;
 pub mod activation;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+pub mod bf16;
 pub mod convolution;
 mod exponential;
 pub mod half;

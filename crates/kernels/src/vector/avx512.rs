@@ -58,4 +58,28 @@ impl Vector for Avx512 {
         // SAFETY: the caller promises the instructions.
         unsafe { Self(_mm512_maskz_mov_ps(mask, self.0)) }
     }
+    #[inline(always)]
+    unsafe fn load_half(pointer: *const u16) -> Self {
+        // SAFETY: the caller promises the instructions and sixteen readable values.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(pointer.cast()));
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(self, pointer: *mut u16) {
+        // SAFETY: the caller promises the instructions and sixteen writable values.
+        unsafe {
+            let bits = _mm512_castps_si512(self.0);
+            let high = _mm512_srli_epi32::<16>(bits);
+            // Half of the last kept bit, less one where that bit is even: ties go to even.
+            let odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+            let quiet = _mm512_set1_epi32(0x40);
+            let rounded = _mm512_mask_or_epi32(rounded, nan, high, quiet);
+            _mm256_storeu_si256(pointer.cast(), _mm512_cvtepi32_epi16(rounded));
+        }
+    }
 }

@@ -39,6 +39,25 @@ pub(crate) trait Vector: Copy {
     unsafe fn positive(self) -> u16;
     /// Zero in the lanes whose bit is not set.
     unsafe fn keep(self, mask: u16) -> Self;
+    /// Sixteen bf16 at `pointer`; exact.
+    #[inline(always)]
+    unsafe fn load_half(pointer: *const u16) -> Self {
+        // SAFETY: the caller promises the instructions and sixteen readable values.
+        unsafe {
+            let half = pointer.cast::<[u16; LANES]>().read_unaligned();
+            Self::load(half.map(|x| f32::from_bits(u32::from(x) << 16)).as_ptr())
+        }
+    }
+    /// Writes sixteen bf16 to `pointer`, rounded to nearest even; NaN stays NaN.
+    #[inline(always)]
+    unsafe fn store_half(self, pointer: *mut u16) {
+        let mut lanes = [0.0_f32; LANES];
+        // SAFETY: the caller promises the instructions and sixteen writable values; an array of u16 needs no alignment.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            pointer.cast::<[u16; LANES]>().write_unaligned(lanes.map(crate::half::from_f32));
+        }
+    }
     /// Sum of all lanes: halves are added until one lane is left.
     #[inline(always)]
     unsafe fn total(self) -> f32 {

@@ -1,0 +1,76 @@
+//! Which cells of a value a kernel visits: some images, one block of channels, no border.
+
+use crate::half::{CELL, CellLayout, Columns};
+use std::ops::Range;
+
+/// Cells in rows: `first + row * row_cells + at * step` for every row and `at < count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plane {
+    pub first: usize,
+    pub rows: usize,
+    pub row_cells: usize,
+    pub step: usize,
+    pub count: usize,
+}
+
+impl Plane {
+    /// One image's cells of a block of 32 channels.
+    pub fn image(layout: &CellLayout, block: usize, image: usize) -> Self {
+        assert_eq!(layout.columns, Columns::Together, "cells whose columns lie in order");
+        Self {
+            first: layout.cell(0, 0, 0) + block * layout.plane_cells() + layout.image_cells(image),
+            rows: layout.height,
+            row_cells: layout.row_cells(),
+            step: layout.images,
+            count: layout.width,
+        }
+    }
+
+    /// A group's cells of a block of 32 channels, all images.
+    pub fn group(layout: &CellLayout, block: usize, group: usize) -> Self {
+        Self {
+            step: 1,
+            count: layout.width * layout.images,
+            ..Self::image(layout, block, group * layout.images)
+        }
+    }
+
+    /// Panics unless `length` numbers hold every cell; what is unsafe in the kernels rests on it.
+    pub fn check(&self, length: usize) {
+        if self.rows > 0 && self.count > 0 {
+            let last = self.first + (self.rows - 1) * self.row_cells + (self.count - 1) * self.step;
+            assert!((last + 1) * CELL <= length, "cells beyond a value");
+        }
+    }
+}
+
+/// The planes of `images`, whole groups at once where they can be, with their block of channels.
+pub(super) fn planes(layout: &CellLayout, images: Range<usize>) -> Vec<(usize, Plane)> {
+    let mut all = Vec::new();
+    for block in 0..layout.blocks() {
+        let mut image = images.start;
+        while image < images.end {
+            let whole = image.is_multiple_of(layout.images) && image + layout.images <= images.end;
+            if whole {
+                all.push((block, Plane::group(layout, block, image / layout.images)));
+                image += layout.images;
+            } else {
+                all.push((block, Plane::image(layout, block, image)));
+                image += 1;
+            }
+        }
+    }
+    all
+}
+
+/// Zeroes the cells before and after every row: what convolutions read outside the image.
+pub fn clear_borders(layout: &CellLayout, values: &mut [u16]) {
+    let (row, border) = (layout.row_cells() * CELL, layout.border * layout.images * CELL);
+    if border > 0 {
+        for row in values.chunks_exact_mut(row) {
+            row[..border].fill(0);
+            let end = row.len() - border;
+            row[end..].fill(0);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The gradient by the weights: pixels inside, output channels times taps and input channels outside.
+
+use super::line::Line;
+use super::weight_block::{self, Block, Extent, Step};
+use super::weight_operands::{Grid, Inputs};
+use crate::half::{CellLayout, TILE};
+use crate::{ConvolutionShape, Isa, LANES};
+use std::ops::Range;
+
+/// Working memory of one thread; grows at first use and is then kept.
+#[derive(Clone, Debug, Default)]
+pub struct WeightScratch {
+    inputs: Vec<Line>,
+    gradients: Vec<Line>,
+    steps: Vec<Step>,
+}
+
+/// One weight gradient of some images.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightGradient<'a> {
+    /// The convolution.
+    pub shape: ConvolutionShape,
+    /// Number of images.
+    pub images: usize,
+    /// Images of every run but perhaps the last.
+    pub run: usize,
+    /// What it has read.
+    pub inputs: Inputs<'a>,
+    /// Where the gradients by its output lie.
+    pub layout: CellLayout,
+    /// Those gradients, run by run.
+    pub gradients: &'a [&'a [u16]],
+}
+
+/// Numbers of a tile of sums.
+const SUMS: usize = LANES * LANES;
+
+/// Sums of `panels` panels of 16 output channels, as [`weight_gradient`] adds to them.
+pub fn weight_sums_len(shape: &ConvolutionShape, panels: usize) -> usize {
+    panels * shape.kernel * shape.kernel * shape.in_channels.div_ceil(LANES) * SUMS
+}
+
+/// ADDS the gradient by the weights of the output channels of `panels`. The order of the sum is a function of the shape
+/// and the number of images of each call.
+///
+/// Shapes: `sums` `[panels.len(), kernel * kernel, in_channels / 16, 16 outputs, 16 inputs]`.
+pub fn weight_gradient(
+    isa: Isa,
+    job: &WeightGradient<'_>,
+    panels: Range<usize>,
+    sums: &mut [f32],
+    scratch: &mut WeightScratch,
+) {
+    let shape = &job.shape;
+    assert!(panels.end <= shape.out_panels(), "panels {panels:?} of {shape:?}");
+    assert_eq!(sums.len(), weight_sums_len(shape, panels.len()), "weight sums of {shape:?}");
+    assert!(isa.is_available(), "{isa} kernels on a processor without them");
+    let block = block_images(shape, panels.len());
+    for first in (0..job.images).step_by(block) {
+        let grid = Grid::new(shape, first, block.min(job.images - first), job.run);
+        add_images(isa, job, &grid, panels.clone(), sums, scratch);
+    }
+}
+
+/// Images whose operands fill half of a usual second-level cache, but so many that sums do not pass through memory more
+/// often than operands.
+fn block_images(shape: &ConvolutionShape, panels: usize) -> usize {
+    const BYTES: usize = 5 << 17;
+    const TILES: usize = 64;
+    let inputs = shape.height * (shape.width + 2 * shape.padding) * shape.in_channels;
+    let outputs = shape.out_height() * shape.out_width();
+    let bytes = 2 * (inputs + outputs * panels * LANES);
+    // A tile holds sixteen places of two images.
+    (BYTES / bytes).max(TILES * 2 * TILE / outputs).max(2).next_multiple_of(2)
+}
+
+fn add_images(
+    isa: Isa,
+    job: &WeightGradient<'_>,
+    grid: &Grid,
+    panels: Range<usize>,
+    sums: &mut [f32],
+    scratch: &mut WeightScratch,
+) {
+    let WeightScratch { inputs, gradients, steps } = scratch;
+    let inputs = grid.lay_out_inputs(isa, job.inputs, inputs);
+    let gradients =
+        grid.lay_out_gradients(isa, job.layout, job.gradients, panels.clone(), gradients);
+    let kernel = job.shape.kernel;
+    let in_panels = job.shape.in_channels.div_ceil(LANES);
+    #[cfg(target_arch = "x86_64")]
+    let _tiles = (isa == Isa::Amx).then(crate::amx::Tiles::configure);
+    for row in 0..kernel {
+        list_steps(grid, row, steps);
+        // Two panels of input channels of one tap share their lines of the cache with the next tap.
+        for pair in (0..in_panels).step_by(2) {
+            let columns: Vec<(usize, usize)> = (0..kernel)
+                .flat_map(|column| {
+                    (pair..in_panels.min(pair + 2)).map(move |panel| (column, panel))
+                })
+                .collect();
+            for columns in columns.chunks(2) {
+                let place = |&(column, panel): &(usize, usize)| Column {
+                    input: panel * grid.panel_lines() + grid.shift(column),
+                    sums: ((row * kernel + column) * in_panels + panel) * SUMS,
+                };
+                let columns = Columns {
+                    first: place(&columns[0]),
+                    second: place(columns.last().expect("chunks are not empty")),
+                    count: columns.len(),
+                };
+                let stride = kernel * kernel * in_panels * SUMS;
+                sweep(isa, grid, steps, inputs, gradients, columns, stride, sums);
+            }
+        }
+    }
+}
+
+/// A tap and sixteen input channels.
+#[derive(Clone, Copy)]
+struct Column {
+    /// The first line.
+    input: usize,
+    /// The first sum of a panel.
+    sums: usize,
+}
+
+/// One or two columns.
+#[derive(Clone, Copy)]
+struct Columns {
+    first: Column,
+    second: Column,
+    count: usize,
+}
+
+/// All output panels of two columns; a panel's sums are `stride` numbers.
+#[allow(clippy::too_many_arguments)]
+fn sweep(
+    isa: Isa,
+    grid: &Grid,
+    steps: &[Step],
+    inputs: &[Line],
+    gradients: &[Line],
+    columns: Columns,
+    stride: usize,
+    sums: &mut [f32],
+) {
+    let panel_lines = grid.gradient_tiles() * TILE;
+    let panels = gradients.len() / panel_lines;
+    let reach = |offset: fn(&Step) -> u32| {
+        steps.iter().map(|step| offset(step) as usize / size_of::<Line>() + TILE).max().unwrap_or(0)
+    };
+    let input = columns.first.input.max(columns.second.input);
+    assert!(input + reach(|step| step.input) <= inputs.len(), "inputs of a weight gradient");
+    assert!(reach(|step| step.gradient) <= panel_lines, "gradients of a weight gradient");
+    assert!(columns.second.sums.max(columns.first.sums) + SUMS <= stride, "a panel's sums");
+    assert!(columns.first.sums <= columns.second.sums, "columns in the order of their sums");
+    assert_eq!(panels * stride, sums.len(), "weight sums");
+    let base = sums.as_mut_ptr();
+    for panel in (0..panels).step_by(2) {
+        let own = [panel, (panel + 1).min(panels - 1)];
+        let sum = |panel: usize, column: Column| base.wrapping_add(panel * stride + column.sums);
+        let sums = own.map(|panel| [sum(panel, columns.first), sum(panel, columns.second)]);
+        let block = Block {
+            steps,
+            gradients: own.map(|panel| gradients[panel * panel_lines..].as_ptr()),
+            inputs: [&inputs[columns.first.input..], &inputs[columns.second.input..]]
+                .map(<[Line]>::as_ptr),
+            sums,
+        };
+        let extent = Extent { panels: (panels - panel).min(2), columns: columns.count };
+        // SAFETY: all steps and sums were checked above, the processor has the instructions, tiles are configured.
+        unsafe { weight_block::run(isa, &block, extent) };
+    }
+}
+
+/// Every tile of outputs that a kernel row's taps reach, and where its inputs lie.
+fn list_steps(grid: &Grid, kernel_row: usize, steps: &mut Vec<Step>) {
+    steps.clear();
+    let bytes = |lines: usize| (lines * size_of::<Line>()) as u32;
+    let (height, tiles) = (grid.shape.out_height(), grid.row_tiles());
+    for group in 0..grid.groups {
+        for output in 0..height {
+            let Some(input) = grid.input_row(output, kernel_row) else { continue };
+            steps.extend((0..tiles).map(|tile| Step {
+                gradient: bytes(((group * height + output) * tiles + tile) * TILE),
+                input: bytes(grid.row(group, input) + tile * TILE),
+            }));
+        }
+    }
+}
+
+/// Adds sums of `panels` to PyTorch's layout of all weights.
+///
+/// Shapes: `sums` as [`weight_gradient`] leaves them, `weights` `[out_channels, in_channels, kernel, kernel]`.
+pub fn unpack_weight_sums(
+    shape: &ConvolutionShape,
+    panels: Range<usize>,
+    sums: &[f32],
+    weights: &mut [f32],
+) {
+    assert_eq!(weights.len(), shape.weight_len(), "weights of {shape:?}");
+    assert_eq!(sums.len(), weight_sums_len(shape, panels.len()), "weight sums of {shape:?}");
+    let (taps, channels) = (shape.kernel * shape.kernel, shape.in_channels);
+    let in_panels = channels.div_ceil(LANES);
+    let rows = weights.chunks_exact_mut(channels * taps).skip(panels.start * LANES);
+    for (output, weights) in rows.take(panels.len() * LANES).enumerate() {
+        let own = &sums[output / LANES * taps * in_panels * SUMS..][..taps * in_panels * SUMS];
+        for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
+            let at = channel / LANES * SUMS + output % LANES * LANES + channel % LANES;
+            let sums = own[at..].iter().step_by(in_panels * SUMS);
+            weights.iter_mut().zip(sums).for_each(|(weight, sum)| *weight += sum);
+        }
+    }
+}

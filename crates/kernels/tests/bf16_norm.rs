@@ -1,0 +1,253 @@
+//! Normalisation over cells against the f32 kernels on the same numbers, over odd sizes and interleaved images.
+
+use kernels::bf16::{self, norm as half};
+use kernels::half::{CellLayout, Columns, from_cells, from_f32, to_cells, to_f32};
+use kernels::norm::{self, Affine, BackwardCoefficients};
+use kernels::{Isa, Relu, padded};
+
+fn random(n: usize, seed: u64, offset: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            to_f32(from_f32((state >> 40) as f32 / (1 << 23) as f32 - 1.0 + offset))
+        })
+        .collect()
+}
+
+/// Images in cells and the same channels last, padded channels zero.
+struct Values {
+    layout: CellLayout,
+    images: usize,
+    stride: usize,
+    cells: Vec<u16>,
+    rows: Vec<f32>,
+}
+
+impl Values {
+    fn new(layout: CellLayout, images: usize, seed: u64, offset: f32) -> Self {
+        let stride = padded(layout.channels);
+        let pixels = images * layout.height * layout.width;
+        let mut rows = random(pixels * stride, seed, offset);
+        for row in rows.chunks_exact_mut(stride) {
+            row[layout.channels..].fill(0.0);
+        }
+        let mut cells = vec![0; layout.len(images)];
+        to_cells(&layout, images, stride, &rows, &mut cells);
+        Self { layout, images, stride, cells, rows }
+    }
+
+    fn image(&self, image: usize) -> &[f32] {
+        let length = self.layout.height * self.layout.width * self.stride;
+        &self.rows[image * length..][..length]
+    }
+
+    fn rows_of(&self, cells: &[u16]) -> Vec<f32> {
+        let mut rows = vec![0.0; self.rows.len()];
+        from_cells(&self.layout, self.images, self.stride, cells, &mut rows);
+        rows
+    }
+}
+
+fn layouts() -> Vec<(CellLayout, usize)> {
+    let layout = |channels, (height, width), images, border| CellLayout {
+        channels,
+        height,
+        width,
+        images,
+        border,
+        columns: Columns::Together,
+    };
+    vec![
+        (layout(5, (3, 7), 1, 1), 2),
+        (layout(16, (4, 4), 4, 1), 6),
+        (layout(40, (1, 1), 16, 0), 3),
+        (layout(96, (9, 5), 2, 2), 5),
+        (layout(33, (16, 17), 1, 1), 1),
+    ]
+}
+
+fn close(found: &[f32], expected: &[f32], what: &str) {
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        // One rounding to bf16.
+        let tolerance = expected.abs() / 128.0 + 1e-5;
+        assert!((found - expected).abs() <= tolerance, "{what}, {at}: {found} {expected}");
+    }
+}
+
+#[test]
+fn g21_moments_agree_with_two_passes_in_f64_also_at_a_large_mean() {
+    for isa in Isa::available() {
+        for ((layout, images), offset) in
+            layouts().into_iter().flat_map(|case| [(case, 0.0), (case, 100.0)])
+        {
+            let x = Values::new(layout, images, 1, offset);
+            for image in 0..images {
+                let zeros = || vec![0.0; x.stride];
+                let (mut mean, mut squares, mut found) = (zeros(), zeros(), (zeros(), zeros()));
+                norm::sums(isa, x.image(image), &mut mean);
+                mean.iter_mut().for_each(|m| *m /= (layout.height * layout.width) as f64);
+                norm::centred_squares(isa, x.image(image), &mean, &mut squares);
+                half::moments(isa, &layout, &x.cells, image, &mut found.0, &mut found.1);
+                for channel in 0..x.stride {
+                    let (m, s) = (found.0[channel], found.1[channel]);
+                    assert!(
+                        (m - mean[channel]).abs() < 1e-6 * (1.0 + offset as f64),
+                        "{isa} {layout:?}"
+                    );
+                    assert!(
+                        (s - squares[channel]).abs() <= 1e-5 * (1.0 + squares[channel]),
+                        "{isa} {layout:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn applying_agrees_with_f32_and_leaves_the_mask_of_what_is_above_zero() {
+    for isa in Isa::available() {
+        for (layout, images) in layouts() {
+            let (x, add) =
+                (Values::new(layout, images, 1, 0.0), Values::new(layout, images, 2, 0.0));
+            let channels = |seed| {
+                let mut all = random(x.stride, seed, 0.0);
+                all[layout.channels..].fill(0.0);
+                all
+            };
+            let (centre, factor, shift) = (channels(3), channels(4), channels(5));
+            let affine = Affine { centre: &centre, factor: &factor, shift: &shift };
+            for (add, relu) in [(None, Relu::No), (None, Relu::Yes), (Some(&add), Relu::Yes)] {
+                let mut expected = vec![0.0; x.rows.len()];
+                norm::apply(
+                    isa,
+                    &x.rows,
+                    affine,
+                    add.map(|a| &a.rows[..]),
+                    relu,
+                    None,
+                    &mut expected,
+                );
+                let mut cells = vec![0; x.cells.len()];
+                let mut mask = vec![0; x.cells.len() / 32];
+                // Two calls, so that groups are cut.
+                for images in [0..images / 2, images / 2..images] {
+                    let job = half::Apply {
+                        affine,
+                        add: add.map(|add| &add.cells[..]),
+                        relu,
+                        mask: Some(&mut mask),
+                    };
+                    half::apply(isa, &layout, images, &x.cells, job, &mut cells);
+                }
+                close(&x.rows_of(&cells), &expected, &format!("{isa}, {layout:?}"));
+                let mut kept = cells.clone();
+                bf16::keep(isa, &layout, images, &mask, &mut kept);
+                let positive = |x: &u16| if to_f32(*x) > 0.0 { *x } else { 0 };
+                assert_eq!(kept, cells.iter().map(positive).collect::<Vec<u16>>(), "{isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn g10_going_back_agrees_with_f32() {
+    for isa in Isa::available() {
+        for (layout, images) in layouts() {
+            let (x, dy) =
+                (Values::new(layout, images, 1, 3.0), Values::new(layout, images, 2, 0.0));
+            let mean: Vec<f64> =
+                random(x.stride, 3, 3.0).iter().map(|&m| f64::from(m) + 1e-9).collect();
+            let inverse = vec![1.25; x.stride];
+            let zeros = || vec![0.0; x.stride];
+            for image in 0..images {
+                let (mut expected, mut found) = ((zeros(), zeros()), (zeros(), zeros()));
+                let (rows, gradient) = (x.image(image), dy.image(image));
+                norm::backward_sums(
+                    isa,
+                    rows,
+                    gradient,
+                    &mean,
+                    &inverse,
+                    &mut expected.0,
+                    &mut expected.1,
+                );
+                half::backward_sums(
+                    isa,
+                    &layout,
+                    &x.cells,
+                    &dy.cells,
+                    image,
+                    &mean,
+                    &inverse,
+                    &mut found.0,
+                    &mut found.1,
+                );
+                for (found, expected) in [(found.0, expected.0), (found.1, expected.1)] {
+                    for (found, expected) in found.iter().zip(&expected) {
+                        assert!(
+                            (found - expected).abs() < 1e-4,
+                            "{isa} {layout:?}: {found} {expected}"
+                        );
+                    }
+                }
+            }
+            let numbers = |seed| random(x.stride, seed, 0.0);
+            let coefficients = BackwardCoefficients {
+                gradient_factor: numbers(4),
+                input_factor: numbers(5),
+                mean: mean.iter().map(|&m| m as f32).collect(),
+                shift: numbers(6),
+            };
+            let mut expected = vec![0.0; x.rows.len()];
+            norm::backward_apply(isa, &coefficients, &x.rows, &dy.rows, &mut expected);
+            for row in expected.chunks_exact_mut(x.stride) {
+                row[layout.channels..].fill(0.0);
+            }
+            let mut cells = vec![0; x.cells.len()];
+            half::backward_apply(
+                isa,
+                &layout,
+                0..images,
+                &coefficients,
+                &x.cells,
+                &dy.cells,
+                &mut cells,
+            );
+            close(&x.rows_of(&cells), &expected, &format!("{isa}, {layout:?}"));
+        }
+    }
+}
+
+#[test]
+fn copies_sums_and_averages_keep_the_numbers() {
+    let isa = Isa::detected();
+    for (layout, images) in layouts() {
+        let x = Values::new(layout, images, 1, 0.0);
+        for columns in [Columns::Together, Columns::Apart] {
+            let other = CellLayout { images: 2, border: 3, columns, ..layout };
+            let mut copy = vec![7; other.len(images)];
+            bf16::copy_cells(&layout, images, &x.cells, &other, &mut copy);
+            let mut rows = vec![0.0; x.rows.len()];
+            from_cells(&other, images, x.stride, &copy, &mut rows);
+            assert_eq!(rows, x.rows);
+        }
+        let mut twice = x.cells.clone();
+        bf16::add(isa, &x.cells, &mut twice);
+        let doubled: Vec<f32> = x.rows.iter().map(|x| 2.0 * x).collect();
+        assert_eq!(x.rows_of(&twice), doubled);
+        let mut means = vec![0.0; x.stride];
+        let mut spread = vec![0; x.cells.len()];
+        for image in 0..images {
+            bf16::average(isa, &layout, &x.cells, image, &mut means);
+            let pixels = layout.height * layout.width;
+            let first = x.image(image).iter().step_by(x.stride).sum::<f32>() / pixels as f32;
+            assert!((means[0] - first).abs() < 1e-5, "{} {first}", means[0]);
+            bf16::spread_average(&layout, image, &means, &mut spread);
+        }
+        let share = means[0] / (layout.height * layout.width) as f32;
+        let last = x.rows_of(&spread)[x.rows.len() - x.stride];
+        assert!((last - share).abs() <= share.abs() / 128.0, "{last} {share}");
+    }
+}
