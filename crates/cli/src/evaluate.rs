@@ -1,5 +1,6 @@
 //! `adamant evaluate MODEL`: clean and robust accuracy, a verdict per image.
 
+use crate::failure::OrWrongUsage;
 use crate::model::Origin;
 use crate::output::{percent, print, table, thousands};
 use crate::progress::Progress;
@@ -7,8 +8,13 @@ use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
 use crate::threat::ThreatArguments;
 use adamant::data::Part;
-use adamant::evaluate::{Evaluation, Evaluator, Flag, Interval, Level, Protocol};
+use adamant::evaluate::{
+    Conduct, EvaluateError, Evaluation, Evaluator, Fingerprint, Flag, Interval, LEDGER, Ledger,
+    Level, Looks, Protocol, Share,
+};
+use anyhow::Context;
 use clap::ValueEnum;
+use engine::cpu::Isa;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,10 +31,19 @@ pub struct EvaluateArguments {
     /// What counts as robust.
     #[arg(long, value_name = "P", default_value = "worst-case")]
     protocol: ProtocolChoice,
-    /// Where evaluation.json and verdicts.jsonl go; the default is the model's run folder, or a new folder in
-    /// it where it holds figures already; for a single file nowhere.
+    /// Where evaluation.json, verdicts.jsonl and the ledger go; the default is the model's run folder, or a new folder
+    /// in it where it holds figures already; for a single file nowhere.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Continue the evaluation that was begun there, if one was; what is judged stays judged.
+    #[arg(long)]
+    resume: bool,
+    /// Judge part K of N of the images; `adamant merge` puts the parts together.
+    #[arg(long, value_name = "K/N", default_value = "1/1")]
+    part: Share,
+    /// Also judge searches on their way, after 10, 20, ... steps; the paper's protocol always does.
+    #[arg(long)]
+    along: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,9 +76,23 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
         batch_size: arguments.subject.batch_size.get(),
     };
     let engine = settings.engine()?;
+    let out = arguments.folder(model.origin.as_ref());
+    let conduct = match &out {
+        Some(folder) => {
+            let positions = fitting(evaluator.positions(&data))?;
+            let instructions = format!("{:?}", Isa::best().or_wrong_usage()?);
+            Conduct {
+                fingerprint: Fingerprint::of(&model.network, &data, &positions, instructions)?,
+                ledger: arguments.ledger(folder)?,
+                ..arguments.conduct()
+            }
+        }
+        None => arguments.conduct(),
+    };
     let mut progress = Progress::new(settings);
     let subject = arguments.subject.subject(named);
-    let evaluation = evaluator.evaluate(&engine, &model.network, subject, &data, &mut progress);
+    let network = &model.network;
+    let evaluation = evaluator.conduct(&engine, network, subject, &data, &mut progress, conduct);
     progress.finish();
     let mut evaluation = fitting(evaluation)?;
     let is_own = |origin: &Origin| origin.recipe.data.source == evaluation.data;
@@ -71,7 +100,6 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
         let flag = Flag::no_test_images(&evaluation.data, "include those it was trained on");
         evaluation.flags.push(flag);
     }
-    let out = arguments.out.clone().or_else(|| model.origin.map(|origin| unused(&origin.folder)));
     if let Some(folder) = &out {
         evaluation.write(folder)?;
     }
@@ -91,11 +119,61 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
+impl EvaluateArguments {
+    /// Where the evaluation goes, if anywhere.
+    fn folder(&self, origin: Option<&Origin>) -> Option<PathBuf> {
+        let of_run = || origin.map(|origin| unused(&origin.folder));
+        self.out.clone().or_else(of_run)
+    }
+
+    /// All but what lasts.
+    fn conduct(&self) -> Conduct {
+        let looks = match self.along || self.protocol == ProtocolChoice::Paper {
+            true => Looks::Along,
+            false => Looks::End,
+        };
+        Conduct { share: self.part, looks, ..Conduct::default() }
+    }
+
+    /// The ledger of `folder`: a new one in place of an ended evaluation's, or the one to continue.
+    fn ledger(&self, folder: &Path) -> anyhow::Result<Ledger> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("making the folder {} failed", folder.display()))?;
+        let (ledger, figures) = (folder.join(LEDGER), folder.join(FIGURES));
+        if self.resume && ledger.exists() {
+            return ledgers(Ledger::resume(&ledger));
+        }
+        if ledger.exists() && Ledger::has_ended(&ledger)? {
+            // Figures without their ledger are never left behind: they go first.
+            for old in [figures, ledger.clone()] {
+                match std::fs::remove_file(&old) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(error).with_context(|| format!("removing {}", old.display()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        ledgers(Ledger::create(&ledger))
+    }
+}
+
+/// A ledger that belongs to another evaluation is the user's to mend in the command.
+fn ledgers<T>(result: Result<T, EvaluateError>) -> anyhow::Result<T> {
+    match result {
+        Err(error @ EvaluateError::LedgerExists { .. }) => Err(error).or_wrong_usage(),
+        other => Ok(other?),
+    }
+}
+
+/// The file that an ended evaluation leaves.
+const FIGURES: &str = "evaluation.json";
+
 /// Where an evaluation of a run goes that nobody named a folder for: earlier figures are never overwritten.
 fn unused(run: &Path) -> PathBuf {
     let others = (2..).map(|number| run.join(format!("evaluation-{number}")));
     let mut folders = std::iter::once(run.to_path_buf()).chain(others);
-    let is_unused = |folder: &PathBuf| !folder.join("evaluation.json").exists();
+    let is_unused = |folder: &PathBuf| !folder.join(FIGURES).exists();
     folders.find(is_unused).expect("numbers do not end")
 }
 
@@ -122,6 +200,12 @@ pub fn describe(evaluation: &Evaluation) -> String {
     let mut rows = vec![head.map(str::to_string).to_vec()];
     rows.push(accuracy("clean", evaluation.clean_accuracy, evaluation.clean_ci95));
     for attack in &evaluation.attacks {
+        for on_the_way in &attack.along {
+            let name = format!("  after {} steps", on_the_way.steps);
+            let mut row = accuracy(&name, on_the_way.robust_accuracy, on_the_way.ci95);
+            row.push(percent(on_the_way.success_rate));
+            rows.push(row);
+        }
         let mut row = accuracy(&attack.name, attack.robust_accuracy, attack.ci95);
         row.extend([
             percent(attack.success_rate),

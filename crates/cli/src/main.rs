@@ -11,6 +11,7 @@ mod data;
 mod evaluate;
 mod failure;
 mod import;
+mod merge;
 mod model;
 mod models;
 mod output;
@@ -38,6 +39,7 @@ struct CommandLine {
 enum Command {
     Train(train::TrainArguments),
     Evaluate(evaluate::EvaluateArguments),
+    Merge(merge::MergeArguments),
     Attack(attack::AttackArguments),
     Bench(bench::BenchArguments),
     Data(data::DataArguments),
@@ -58,6 +60,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Train(arguments) => train::run(&arguments, settings),
         Command::Evaluate(arguments) => evaluate::run(&arguments, settings),
+        Command::Merge(arguments) => merge::run(&arguments, settings),
         Command::Attack(arguments) => attack::run(&arguments, settings),
         Command::Bench(arguments) => bench::run(&arguments, settings),
         Command::Data(arguments) => data::run(&arguments, settings),

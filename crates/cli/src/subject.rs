@@ -58,9 +58,11 @@ impl Branch {
 /// The result, where images the model cannot take, or more of them than there are, are the user's to name again.
 pub fn fitting<T>(result: Result<T, EvaluateError>) -> anyhow::Result<T> {
     match result {
-        Err(error @ (EvaluateError::Shape { .. } | EvaluateError::Samples { .. })) => {
-            Err(error).or_wrong_usage()
-        }
+        Err(
+            error @ (EvaluateError::Shape { .. }
+            | EvaluateError::Samples { .. }
+            | EvaluateError::LedgerDiffers { .. }),
+        ) => Err(error).or_wrong_usage(),
         other => Ok(other?),
     }
 }

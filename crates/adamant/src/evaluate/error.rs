@@ -1,5 +1,6 @@
 //! What can go wrong when a network is judged; each message names the image or the attack.
 
+use super::Difference;
 use crate::attack::{AttackError, VictimError};
 use crate::threat::Norm;
 use network::Shape;
@@ -90,14 +91,79 @@ pub enum EvaluateError {
         /// What is wrong with its proposal.
         fault: ProposalFault,
     },
+    /// A ledger stands where a new evaluation would begin.
+    #[error(
+        "{}: an evaluation was begun here\n  \
+         hint: continue it with --resume, or name another folder", path.display()
+    )]
+    LedgerExists {
+        /// The ledger.
+        path: std::path::PathBuf,
+    },
+    /// Another process writes the ledger.
+    #[error("{}: another process is writing this ledger", path.display())]
+    LedgerInUse {
+        /// The ledger.
+        path: std::path::PathBuf,
+    },
+    /// A ledger is not what was written.
+    #[error("{}: damaged, line {line} is {found}", path.display())]
+    LedgerDamaged {
+        /// The ledger.
+        path: std::path::PathBuf,
+        /// The first line at fault, from 1.
+        line: usize,
+        /// What is wrong with it.
+        found: &'static str,
+    },
+    /// Records that do not make an evaluation.
+    #[error("the ledger's records contradict each other: {found}")]
+    LedgerContradicts {
+        /// What is wrong.
+        found: String,
+    },
+    /// The ledger belongs to another evaluation.
+    #[error(
+        "{}: the ledger is of another evaluation{}\n  \
+         hint: repeat the settings it was begun with, or name another folder",
+        path.display(), listed(differences)
+    )]
+    LedgerDiffers {
+        /// The ledger.
+        path: std::path::PathBuf,
+        /// Every setting that differs.
+        differences: Vec<Difference>,
+    },
+    /// Ledgers that are merged leave images without a verdict.
+    #[error("{stage}: {missing} images have no verdict\n  hint: {hint}")]
+    Incomplete {
+        /// `clean` or the attack.
+        stage: String,
+        /// Images without a verdict.
+        missing: usize,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// No part of an evaluation.
+    #[error("part is {found:?}, expected K/N with K from 1 to N, such as 1/2")]
+    Share {
+        /// What was written.
+        found: String,
+    },
     /// The evaluation could not be written.
-    #[error("writing {path} failed")]
+    #[error("reading or writing {} failed", path.display())]
     Write {
         /// The file.
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
     },
+}
+
+fn listed(differences: &[Difference]) -> String {
+    let line =
+        |d: &Difference| format!("\n  {}: {} in the ledger, {} now", d.what, d.ledger, d.now);
+    differences.iter().map(line).collect()
 }
 
 /// What can be wrong with the images an attack proposes.

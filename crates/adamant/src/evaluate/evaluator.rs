@@ -1,11 +1,11 @@
 //! Clean accuracy, then every attack, a verdict for every image.
 
-use super::attacked::Context;
-use super::flag::{at_chance, zero_gradients};
-use super::probe::without_gradient;
+use super::attacked::{Context, Work};
+use super::probe::leading_gradients;
+use super::tally::Tally;
 use super::{
-    EvaluateError, Evaluation, Examples, Proportion, Samples, ThreatReport, Verdict, branch_name,
-    judge,
+    AttackHeader, Clean, Conduct, EvaluateError, Evaluation, Examples, Header, Looks, Probed,
+    Record, Samples, ThreatReport, Verdict, branch_name, judge,
 };
 use crate::attack::{Attack, AttackStream};
 use crate::image::Batch;
@@ -79,7 +79,7 @@ impl Observer for Silent {
     }
 }
 
-/// Most images whose gradient is probed for being zero.
+/// Of how many images the gradient is probed for being zero, those among them that are right as they are.
 const PROBED: usize = 256;
 
 impl Evaluator {
@@ -94,9 +94,24 @@ impl Evaluator {
         examples: &dyn Examples,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation, EvaluateError> {
+        self.conduct(engine, network, subject, examples, observer, Conduct::default())
+    }
+
+    /// As [`Evaluator::evaluate`], with a ledger, for a part of the images, or looking at searches on their way.
+    ///
+    /// Errors: see [`EvaluateError`].
+    pub fn conduct<E: Engine>(
+        &self,
+        engine: &E,
+        network: &Network,
+        subject: Subject,
+        examples: &dyn Examples,
+        observer: &mut dyn Observer,
+        conduct: Conduct,
+    ) -> Result<Evaluation, EvaluateError> {
         let attacked = engine.freeze(network, self.attack_branch, self.precision)?;
         let judged = engine.freeze(network, self.branch, Precision::F32)?;
-        self.run(&attacked, &judged, subject, examples, observer)
+        self.conduct_frozen((&attacked, &judged), subject, examples, observer, conduct)
     }
 
     /// Judges `judged` on images that attacks craft against `attacked`.
@@ -110,93 +125,143 @@ impl Evaluator {
         examples: &dyn Examples,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation, EvaluateError> {
+        self.conduct_frozen((attacked, judged), subject, examples, observer, Conduct::default())
+    }
+
+    /// As [`Evaluator::run`], conducted as said: `(attacked, judged)`.
+    ///
+    /// Errors: see [`EvaluateError`].
+    pub fn conduct_frozen(
+        &self,
+        (attacked, judged): (&impl Frozen, &impl Frozen),
+        subject: Subject,
+        examples: &dyn Examples,
+        observer: &mut dyn Observer,
+        mut conduct: Conduct,
+    ) -> Result<Evaluation, EvaluateError> {
         check_networks(attacked, judged, examples, self.batch_size)?;
-        let positions = self.samples.positions(examples.count(), self.seed)?;
-        let mut verdicts = self.clean(judged, examples, &positions, observer)?;
-        let clean = count(&verdicts, Verdict::is_clean_right);
-        let mut flags: Vec<_> = at_chance(clean, judged.classes()).into_iter().collect();
-        if !self.attacks.is_empty() {
-            let probed = self.probe(attacked, examples, &positions, &verdicts)?;
-            flags.extend(zero_gradients(probed));
-        }
-        let mut reports = Vec::new();
-        for attack in &self.attacks {
-            let context = Context { attacked, judged, examples, positions: &positions };
-            reports.push(self.under(&**attack, &context, &mut verdicts, observer)?);
-        }
-        let worst = match self.protocol {
-            Protocol::WorstCase => Some(count(&verdicts, |verdict| verdict.broken_by.is_none())),
-            Protocol::Paper => None,
+        let all = self.samples.positions(examples.count(), self.seed)?;
+        let header = self.header(subject, judged.classes(), all.len(), &conduct);
+        let mut tally = Tally::new(&header);
+        tally.enter_all(conduct.ledger.begin(&header)?)?;
+        let mut work = Work {
+            context: Context { attacked, judged, examples, looks: conduct.looks },
+            tally: &mut tally,
+            ledger: &mut conduct.ledger,
         };
-        Ok(Evaluation {
+        let own = conduct.share.of(&all);
+        self.clean(&mut work, own, observer)?;
+        if !self.attacks.is_empty() {
+            // Of the whole evaluation, so that parts together probe what one process would.
+            let first = &all[..all.len().min(PROBED)];
+            self.probe(&mut work, own, first)?;
+        }
+        for (place, attack) in self.attacks.iter().enumerate() {
+            self.under(place, &**attack, &mut work, observer)?;
+        }
+        if !work.tally.has_ended {
+            work.enter(Record::Ended)?;
+            work.ledger.sync()?;
+        }
+        let part = (!conduct.share.is_whole()).then(|| conduct.share.to_string());
+        Ok(Evaluation { part, ..Evaluation::of(&header, &tally) })
+    }
+
+    /// The judged positions of an evaluation of so many examples: what a [`super::Fingerprint`] is taken of.
+    ///
+    /// Errors: `Samples`.
+    pub fn positions(&self, examples: &dyn Examples) -> Result<Vec<usize>, EvaluateError> {
+        self.samples.positions(examples.count(), self.seed)
+    }
+
+    /// What the judge says of the images as they are.
+    fn clean(
+        &self,
+        work: &mut Work<'_, impl Frozen, impl Frozen>,
+        own: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<(), EvaluateError> {
+        let done = &work.tally.verdicts;
+        let open: Vec<usize> =
+            own.iter().copied().filter(|position| !done.contains_key(position)).collect();
+        observer.begin("clean", open.len());
+        for chunk in open.chunks(self.batch_size) {
+            let Context { judged, examples, .. } = work.context;
+            let batch = read(examples, chunk, judged.classes())?;
+            let predictions = judge(judged, &batch.images, &batch)?;
+            let outcomes = predictions.into_iter().enumerate().map(|(row, prediction)| Clean {
+                image: chunk[row],
+                index: batch.indices[row],
+                label: batch.labels[row],
+                prediction,
+            });
+            let outcomes: Vec<Clean> = outcomes.collect();
+            let right = outcomes.iter().filter(|clean| clean.prediction == clean.label).count();
+            work.enter(Record::Clean { outcomes })?;
+            observer.judged(chunk.len(), right);
+        }
+        work.ledger.sync()
+    }
+
+    /// Which of the first images that are right as they are have no input gradient at all.
+    fn probe(
+        &self,
+        work: &mut Work<'_, impl Frozen, impl Frozen>,
+        own: &[usize],
+        first: &[usize],
+    ) -> Result<(), EvaluateError> {
+        let tally = &work.tally;
+        let is_open = |position: &usize| {
+            first.binary_search(position).is_ok()
+                && tally.verdicts.get(position).is_some_and(Verdict::is_clean_right)
+                && !tally.leads.contains_key(position)
+        };
+        let open: Vec<usize> = own.iter().copied().filter(is_open).collect();
+        for chunk in open.chunks(self.batch_size) {
+            let Context { attacked, examples, .. } = work.context;
+            let batch = read(examples, chunk, attacked.classes())?;
+            let leads = leading_gradients(attacked, &batch, &stream(self.seed, 0))?;
+            let outcomes = chunk.iter().zip(leads).map(|(&image, leads)| Probed { image, leads });
+            let outcomes = outcomes.collect();
+            work.enter(Record::Gradients { outcomes })?;
+        }
+        work.ledger.sync()
+    }
+
+    fn header(
+        &self,
+        subject: Subject,
+        classes: usize,
+        samples: usize,
+        conduct: &Conduct,
+    ) -> Header {
+        let attack_header = |attack: &Box<dyn Attack>| {
+            let settings = attack.resolved().into_iter();
+            let milestones = match conduct.looks {
+                Looks::End => Vec::new(),
+                Looks::Along => attack.milestones(),
+            };
+            AttackHeader {
+                name: attack.name(),
+                settings: settings.map(|(key, value)| (key.to_string(), value)).collect(),
+                along: milestones.into_iter().map(|m| (m.steps, m.equals)).collect(),
+            }
+        };
+        Header {
+            format: Header::FORMAT,
             model: subject.model,
             data: subject.data,
-            samples: positions.len(),
+            fingerprint: conduct.fingerprint.clone(),
+            classes,
+            samples,
             seed: self.seed,
             precision: precision_name(self.precision).to_string(),
             protocol: self.protocol,
             threat: self.threat_report(),
             branch: branch_name(self.branch),
             attack_branch: branch_name(self.attack_branch),
-            clean_accuracy: clean.share(),
-            clean_ci95: clean.wilson95(),
-            attacks: reports,
-            worst_case_accuracy: worst.map(|worst| worst.share()),
-            worst_case_ci95: worst.map(|worst| worst.wilson95()),
-            flags,
-            verdicts: Evaluation::verdicts_name(),
-            verdict_list: verdicts,
-        })
-    }
-
-    /// What the judge says of the images as they are.
-    fn clean(
-        &self,
-        judged: &impl Frozen,
-        examples: &dyn Examples,
-        positions: &[usize],
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Verdict>, EvaluateError> {
-        observer.begin("clean", positions.len());
-        let mut verdicts = Vec::with_capacity(positions.len());
-        for chunk in positions.chunks(self.batch_size) {
-            let batch = read(examples, chunk, judged.classes())?;
-            let predictions = judge(judged, &batch.images, &batch)?;
-            let begun = verdicts.len();
-            for (position, prediction) in predictions.into_iter().enumerate() {
-                let (index, label) = (batch.indices[position], batch.labels[position]);
-                let mut verdict = Verdict::unattacked(index, label, prediction);
-                if self.protocol == Protocol::WorstCase && !verdict.is_clean_right() {
-                    verdict.broken_by = Some("clean".to_string());
-                }
-                verdicts.push(verdict);
-            }
-            let right = count(&verdicts[begun..], Verdict::is_clean_right).count;
-            observer.judged(chunk.len(), right);
+            attacks: self.attacks.iter().map(attack_header).collect(),
         }
-        Ok(verdicts)
-    }
-
-    /// How many of the first images that are right as they are have no input gradient at all.
-    fn probe(
-        &self,
-        attacked: &impl Frozen,
-        examples: &dyn Examples,
-        positions: &[usize],
-        verdicts: &[Verdict],
-    ) -> Result<Proportion, EvaluateError> {
-        let right: Vec<usize> = (0..verdicts.len())
-            .filter(|&position| verdicts[position].is_clean_right())
-            .map(|position| positions[position])
-            .take(PROBED)
-            .collect();
-        let mut zero = Proportion { count: 0, total: 0 };
-        for chunk in right.chunks(self.batch_size) {
-            let batch = read(examples, chunk, attacked.classes())?;
-            zero.count += without_gradient(attacked, &batch, &stream(self.seed, 0))?;
-            zero.total += chunk.len();
-        }
-        Ok(zero)
     }
 
     fn threat_report(&self) -> ThreatReport {
@@ -259,13 +324,6 @@ pub(super) fn read(
 /// The draws of an evaluation, from a restart on: a function of its seed alone.
 pub(super) fn stream(seed: u64, restart: u32) -> AttackStream {
     AttackStream { stream: Stream::new(seed), time: 0, rank: 0, first_restart: restart }
-}
-
-fn count(verdicts: &[Verdict], holds: impl Fn(&Verdict) -> bool) -> Proportion {
-    Proportion {
-        count: verdicts.iter().filter(|verdict| holds(verdict)).count(),
-        total: verdicts.len(),
-    }
 }
 
 fn precision_name(precision: Precision) -> &'static str {

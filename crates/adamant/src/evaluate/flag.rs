@@ -12,6 +12,9 @@ pub struct Flag {
     pub level: Level,
     /// What was measured.
     pub found: String,
+    /// Why it matters.
+    #[serde(default)]
+    pub why: String,
     /// What to do about it.
     pub advice: String,
 }
@@ -38,6 +41,7 @@ pub(super) fn at_chance(clean: Proportion, classes: usize) -> Option<Flag> {
             clean.share(),
             clean.total
         ),
+        why: "a model that guesses cannot be attacked: every figure is the same".to_string(),
         advice: "check that the model is trained and that the data are its own".to_string(),
     })
 }
@@ -49,6 +53,7 @@ impl Flag {
             name: "no-test-images".to_string(),
             level: Level::Warning,
             found: format!("{source} has no test images; these {part}"),
+            why: "accuracy on images of the training is higher than on new ones".to_string(),
             advice: "judge on images that the run never saw before quoting a figure".to_string(),
         }
     }
@@ -60,6 +65,8 @@ pub(super) fn zero_gradients(zero: Proportion) -> Option<Flag> {
         name: "zero-gradients".to_string(),
         level: Level::Warning,
         found: format!("{} of {} images have an input gradient of zero", zero.count, zero.total),
+        why: "a gradient attack cannot move these images, so they count as robust unattacked"
+            .to_string(),
         advice: "judge with an attack on another loss or without gradients, and with random starts"
             .to_string(),
     })

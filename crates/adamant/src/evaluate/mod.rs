@@ -2,27 +2,42 @@
 //!
 //! Begin with [`Evaluator`] (what is asked and how it is run), then [`Protocol`] (what "robust" counts), [`check`]
 //! (nothing an attack returns is believed) and [`Evaluation`] (what is told, `evaluation.json`). Every image has a
-//! [`Verdict`], a line of `verdicts.jsonl`.
+//! [`Verdict`], a line of `verdicts.jsonl`. What was found is written down at once, in a [`Ledger`]; figures are sums over
+//! its records, so a killed evaluation continues and several processes share one ([`Conduct`], [`merge`]).
 
 mod attacked;
 pub mod check;
+mod conduct;
 mod crafted;
 mod error;
 mod evaluator;
 mod examples;
+mod figures;
 mod flag;
+mod header;
 mod judge;
+mod ledger;
+mod merge;
 mod probe;
+mod record;
 mod report;
+mod share;
+mod tally;
 mod verdict;
 mod wilson;
 
+pub use conduct::{Conduct, Looks};
 pub use crafted::Crafted;
 pub use error::{EvaluateError, ProposalFault};
 pub use evaluator::{Evaluator, Observer, Protocol, Silent, Subject};
 pub use examples::{Examples, Samples};
 pub use flag::{Flag, Level};
+pub use header::{AttackHeader, Difference, Fingerprint, Header};
 pub use judge::judge;
-pub use report::{AttackReport, Evaluation, ThreatReport, branch_name};
+pub use ledger::{LEDGER, Ledger};
+pub use merge::{Merged, merge};
+pub use record::{Broken, Clean, Outcome, Probed, Record};
+pub use report::{AlongReport, AttackReport, ClassReport, Evaluation, ThreatReport, branch_name};
+pub use share::Share;
 pub use verdict::Verdict;
 pub use wilson::{Interval, Proportion};

@@ -1,8 +1,10 @@
 //! What an evaluation tells: `evaluation.json` and `verdicts.jsonl`.
 
+use super::header::Fingerprint;
 use super::{EvaluateError, Flag, Interval, Protocol, Verdict};
 use network::Domain;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -18,6 +20,9 @@ pub struct Evaluation {
     pub data: String,
     /// Images judged.
     pub samples: usize,
+    /// Of an evaluation shared by several processes, the part these figures are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// The seed of every draw.
     pub seed: u64,
     /// Precision of the attack; the judge computes in f32.
@@ -40,6 +45,12 @@ pub struct Evaluation {
     pub worst_case_accuracy: Option<f64>,
     /// Its Wilson interval.
     pub worst_case_ci95: Option<Interval>,
+    /// By true class.
+    #[serde(default)]
+    pub classes: Vec<ClassReport>,
+    /// What was judged, by content; nothing where the evaluation kept no ledger.
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
     /// Doubts.
     pub flags: Vec<Flag>,
     /// The verdicts' file, relative to `evaluation.json`.
@@ -80,6 +91,44 @@ pub struct AttackReport {
     pub backward_passes: u64,
     /// Wall-clock time; 0 where nobody measured.
     pub seconds: f64,
+    /// What its name and the defaults have come to: steps, step size, start and so on.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// What the judge said on the way of its search, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub along: Vec<AlongReport>,
+}
+
+/// The figures of an attack after some of its steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlongReport {
+    /// Steps made.
+    pub steps: usize,
+    /// The attack in whose place these figures can stand; none where it would step otherwise.
+    pub equals: Option<String>,
+    /// As the attack's, had it ended here.
+    pub robust_accuracy: f64,
+    /// Its Wilson interval.
+    pub ci95: Interval,
+    /// As the attack's, had it ended here.
+    pub success_rate: f64,
+}
+
+/// The figures of the images of one true class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassReport {
+    /// The class.
+    pub class: u32,
+    /// Its images.
+    pub samples: usize,
+    /// Share of them right as they are.
+    pub clean_accuracy: f64,
+    /// Its Wilson interval.
+    pub clean_ci95: Interval,
+    /// Share of them right as they are and under every attack; null in the paper protocol.
+    pub worst_case_accuracy: Option<f64>,
+    /// Its Wilson interval.
+    pub worst_case_ci95: Option<Interval>,
 }
 
 impl Evaluation {
@@ -114,7 +163,7 @@ fn json(text: serde_json::Result<String>) -> String {
     text.expect("figures and names have no map with keys that JSON cannot write")
 }
 
-fn write_whole(path: &Path, text: &str) -> Result<(), EvaluateError> {
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), EvaluateError> {
     let unfinished = path.with_extension("unfinished");
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::File::create(&unfinished)?;

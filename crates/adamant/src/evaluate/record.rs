@@ -1,0 +1,103 @@
+//! The records of a ledger: what became of some images in one stage of an evaluation.
+
+use super::Flag;
+use serde::{Deserialize, Serialize};
+
+/// What one piece of work found. Images are named by their place among all examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "kebab-case")]
+pub enum Record {
+    /// What the judge says of images as they are.
+    Clean {
+        /// One per image.
+        outcomes: Vec<Clean>,
+    },
+    /// Whether images have an input gradient at all.
+    Gradients {
+        /// One per image.
+        outcomes: Vec<Probed>,
+    },
+    /// What an attack did.
+    Attack {
+        /// Its place in the header.
+        attack: usize,
+        /// One per image.
+        outcomes: Vec<Outcome>,
+        /// Forward passes of one image, the judge's included.
+        forward: u64,
+        /// Backward passes of one image.
+        backward: u64,
+        /// Wall-clock time; 0 where nobody measured.
+        seconds: f64,
+    },
+    /// Doubts that an audit raised.
+    Audit {
+        /// In the order of its checks.
+        flags: Vec<Flag>,
+    },
+    /// All that was to be done here is done.
+    Ended,
+}
+
+/// An image as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clean {
+    /// Its place among all examples.
+    pub image: usize,
+    /// Its position in the data set.
+    pub index: u64,
+    /// True class.
+    pub label: u32,
+    /// What the judged network says.
+    pub prediction: u32,
+}
+
+/// Whether a gradient attack has anything to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Its place among all examples.
+    pub image: usize,
+    /// A finite gradient that is not zero everywhere.
+    pub leads: bool,
+}
+
+/// An image after an attack, all its restarts included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its place among all examples.
+    pub image: usize,
+    /// What broke it, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Broken>,
+    /// The attack got what it wanted: a wrong class, or its target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reached: bool,
+    /// At each milestone on the way, a letter: `r` right, `w` wrong, `t` as the attack wants it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub along: String,
+}
+
+/// The first image of a search that the judge is wrong about.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Broken {
+    /// What the judge says of it.
+    pub prediction: u32,
+    /// How far it is from the image, in the threat's norm; written as text, since a JSON reader may round a number.
+    #[serde(with = "exact")]
+    pub norm: f64,
+    /// The restart that found it.
+    pub restart: u32,
+}
+
+/// A number as the shortest text that reads back to the same bits.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,260 @@
+//! Evaluations as a user meets them: killed, resumed, shared by processes, continued by mistake; told through the binary.
+
+use safetensors::SafeTensors;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A folder with an imported model and the 64 images of the attack fixture as a CIFAR binary file.
+struct Setting {
+    folder: TempDir,
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(name)
+}
+
+impl Setting {
+    fn new() -> Self {
+        let setting = Self { folder: tempfile::tempdir().unwrap() };
+        let bytes = fs::read(golden("attacks_wellconditioned.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let (labels, pixels) = (file.tensor("labels").unwrap(), file.tensor("images_u8").unwrap());
+        let mut records = Vec::new();
+        for (label, image) in labels.data().chunks_exact(4).zip(pixels.data().chunks_exact(3072)) {
+            records.push(label[0]);
+            records.extend_from_slice(image);
+        }
+        fs::write(setting.path("images.bin"), records).unwrap();
+        let weights = golden("cifar_resnet20.safetensors");
+        let import = ["import", weights.to_str().unwrap(), "--arch", "resnet20-cifar"];
+        let scaling = ["--input-scaling", "imagenet", "--out", "model.safetensors"];
+        succeeds(&setting.run(&[&import[..], &scaling[..]].concat()));
+        setting
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adamant"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    fn evaluate(&self, out: &str, flags: &[&str]) -> Output {
+        self.run(&[&EVALUATE[..], &["--out", out], flags].concat())
+    }
+
+    fn spawn(&self, out: &str, flags: &[&str]) -> Child {
+        let mut command = self.command(&[&EVALUATE[..], &["--out", out], flags].concat());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
+    }
+
+    fn read(&self, folder: &str, name: &str) -> String {
+        fs::read_to_string(self.path(folder).join(name)).expect(name)
+    }
+
+    /// The ledger as merging writes it: one record a stage, without times.
+    fn canonical(&self, folder: &str) -> String {
+        let merged = format!("{folder}-canonical");
+        succeeds(&self.run(&["merge", folder, "--out", &merged, "--quiet"]));
+        self.read(&merged, "ledger.jsonl")
+    }
+}
+
+/// Restarts, two attacks, some targets: 64 images of which each attack breaks a share.
+const EVALUATE: [&str; 8] = [
+    "evaluate",
+    "model.safetensors",
+    "--data",
+    "bin:images.bin",
+    "--eps",
+    "0.25/255",
+    "--attacks",
+    "fgsm,pgd-3-2,targeted-pgd-6",
+];
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// Fails with code 2 and says all of `parts`.
+fn refused(output: &Output, parts: &[&str]) {
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is missing of {message}");
+    }
+}
+
+mod g17_kill_and_resume {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_killed_at_ten_random_moments_and_resumed_leaves_the_same_ledger() {
+        let setting = Setting::new();
+        let began = Instant::now();
+        succeeds(&setting.evaluate("undisturbed", &["--batch-size", "5"]));
+        let whole = began.elapsed().as_secs_f64();
+        let mut bits = 1_u32;
+        let mut kills = 0;
+        while kills < 10 {
+            // Every life ends at a random moment of the time that a whole evaluation takes.
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let share = f64::from(bits >> 8) / f64::from(1 << 24);
+            let folder = if kills < 7 { "killed" } else { "killed-again" };
+            let mut child = setting.spawn(folder, &["--resume", "--batch-size", "3"]);
+            sleep(Duration::from_secs_f64(0.5 * whole * share));
+            child.kill().expect("a child");
+            child.wait().expect("a child");
+            kills += 1;
+        }
+        let expected = setting.canonical("undisturbed");
+        for folder in ["killed", "killed-again"] {
+            succeeds(&setting.evaluate(folder, &["--resume", "--batch-size", "64"]));
+            assert_eq!(setting.canonical(folder), expected);
+            let verdicts = |folder| setting.read(folder, "verdicts.jsonl");
+            assert_eq!(verdicts(folder), verdicts("undisturbed"));
+        }
+    }
+
+    #[test]
+    fn a_ledger_cut_at_any_byte_resumes_to_the_same_verdicts() {
+        let setting = Setting::new();
+        let few = ["--samples", "8", "--batch-size", "2"];
+        succeeds(&setting.evaluate("whole", &few));
+        let ledger = fs::read(setting.path("whole/ledger.jsonl")).unwrap();
+        let expected = setting.canonical("whole");
+        let begins = ledger.iter().position(|&byte| byte == b'\n').unwrap();
+        // In the header, at its end, in the first record, near the end, and one byte before it.
+        let cuts = [0, 7, begins, begins + 1, begins + 60, ledger.len() * 2 / 3, ledger.len() - 1];
+        for cut in cuts {
+            let folder = format!("cut-{cut}");
+            fs::create_dir(setting.path(&folder)).unwrap();
+            fs::write(setting.path(&folder).join("ledger.jsonl"), &ledger[..cut]).unwrap();
+            let resume = [&few[..], &["--resume"]].concat();
+            succeeds(&setting.evaluate(&folder, &resume));
+            assert_eq!(setting.canonical(&folder), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_was_changed_in_its_middle_is_refused_by_its_line() {
+        let setting = Setting::new();
+        succeeds(&setting.evaluate("whole", &["--samples", "4"]));
+        let path = setting.path("whole/ledger.jsonl");
+        let changed =
+            fs::read_to_string(&path).unwrap().replacen("\"prediction\":", "\"prediction\": ", 1);
+        fs::write(&path, changed).unwrap();
+        let output = setting.evaluate("whole", &["--samples", "4", "--resume"]);
+        assert_eq!(output.status.code(), Some(1));
+        let message = text(&output.stderr);
+        assert!(message.contains("ledger.jsonl: damaged, line 2"), "{message}");
+    }
+
+    #[test]
+    fn another_setting_model_or_image_is_refused_and_named() {
+        let setting = Setting::new();
+        let few = ["--samples", "4"];
+        succeeds(&setting.evaluate("begun", &few));
+        let resumed = |flags: &[&str]| setting.evaluate("begun", &[&["--resume"], flags].concat());
+        succeeds(&resumed(&few));
+        refused(&resumed(&["--samples", "5"]), &["samples: 4 in the ledger, 5 now", "hint"]);
+        refused(&resumed(&["--samples", "4", "--seed", "1"]), &["seed: 0 in the ledger, 1 now"]);
+        refused(
+            &resumed(&["--samples", "4", "--step-size", "0.1/255"]),
+            &["attacks.2.settings.step_size"],
+        );
+        refused(&resumed(&["--samples", "4", "--target", "next"]), &["attacks.3.settings.goal"]);
+
+        let images = fs::read(setting.path("images.bin")).unwrap();
+        let darker: Vec<u8> = images
+            .chunks_exact(3073)
+            .flat_map(|record| {
+                let mut record = record.to_vec();
+                record[1] ^= 1;
+                record
+            })
+            .collect();
+        fs::write(setting.path("images.bin"), darker).unwrap();
+        refused(&resumed(&few), &["data_sha256"]);
+        fs::write(setting.path("images.bin"), images).unwrap();
+
+        let weights = fs::read(setting.path("model.safetensors")).unwrap();
+        let mut changed = weights.clone();
+        let last = changed.len() - 4;
+        changed[last] ^= 1;
+        fs::write(setting.path("model.safetensors"), changed).unwrap();
+        refused(&resumed(&few), &["model_sha256"]);
+    }
+
+    #[test]
+    fn a_begun_evaluation_is_not_written_over_and_an_ended_one_is() {
+        let setting = Setting::new();
+        let few = ["--samples", "4"];
+        succeeds(&setting.evaluate("folder", &few));
+        succeeds(&setting.evaluate("folder", &["--samples", "5"]));
+        let path = setting.path("folder/ledger.jsonl");
+        let ledger = fs::read(&path).unwrap();
+        fs::write(&path, &ledger[..ledger.len() - 1]).unwrap();
+        refused(&setting.evaluate("folder", &few), &["was begun here", "--resume"]);
+    }
+}
+
+mod g33_parts {
+    use super::*;
+
+    #[test]
+    fn one_process_or_two_any_batch_size_or_threads_give_the_same_ledger() {
+        let setting = Setting::new();
+        succeeds(&setting.evaluate("one", &["--batch-size", "256", "--threads", "2"]));
+        let expected = setting.canonical("one");
+        for (batch, threads) in [("1", "1"), ("16", "2")] {
+            let folder = format!("batch-{batch}");
+            let flags = ["--batch-size", batch, "--threads", threads];
+            succeeds(&setting.evaluate(&folder, &flags));
+            assert_eq!(setting.canonical(&folder), expected, "batch {batch}, threads {threads}");
+        }
+        let mut children: Vec<Child> = ["1/2", "2/2"]
+            .iter()
+            .map(|part| setting.spawn(&part.replace('/', "-of-"), &["--part", part]))
+            .collect();
+        for child in &mut children {
+            assert!(child.wait().expect("a child").success());
+        }
+        let first = setting.read("1-of-2", "evaluation.json");
+        assert!(
+            first.contains(r#""part": "1/2""#) && first.contains(r#""samples": 32"#),
+            "{first}"
+        );
+        let merge = ["merge", "1-of-2", "2-of-2", "--out", "merged", "--quiet"];
+        succeeds(&setting.run(&merge));
+        assert_eq!(setting.read("merged", "ledger.jsonl"), expected);
+        let verdicts = |folder| setting.read(folder, "verdicts.jsonl");
+        assert_eq!(verdicts("merged"), verdicts("one"));
+
+        refused(
+            &setting.run(&["merge", "1-of-2", "--out", "half"]),
+            &["32 images have no verdict"],
+        );
+        let twice = ["merge", "1-of-2", "1-of-2", "2-of-2", "--out", "twice"];
+        refused(&setting.run(&twice), &["two outcomes"]);
+        succeeds(&setting.evaluate("other", &["--part", "2/2", "--seed", "1"]));
+        let mixed = ["merge", "1-of-2", "other", "--out", "mixed"];
+        refused(&setting.run(&mixed), &["another evaluation", "seed"]);
+        refused(&setting.evaluate("none", &["--part", "3/2"]), &["3/2"]);
+    }
+}
