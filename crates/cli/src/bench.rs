@@ -75,12 +75,14 @@ pub fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Result<Ex
     let engine = settings.engine()?;
     let precision = settings.engine_precision();
     let load = record::load_average();
-    let peaks = peaks::measure(engine.settings().isa);
-    let timed = parts::measure(arguments, &subject, &engine, precision)?;
-    let layers = match arguments.layers {
-        true => Some(layers::measure(&subject, &engine, precision, arguments.runs.get())?),
-        false => None,
-    };
+    // On the engine's threads, as `train` does it: attack and training pass then share them.
+    let (peaks, timed, layers) = engine.pool().install(|| -> anyhow::Result<_> {
+        let peaks = peaks::measure(engine.settings().isa);
+        let timed = parts::measure(arguments, &subject, &engine, precision)?;
+        let runs = arguments.runs.get();
+        let layers = arguments.layers.then(|| layers::measure(&subject, &engine, precision, runs));
+        Ok((peaks, timed, layers.transpose()?))
+    })?;
     let record = Record::new(arguments, settings, &subject, &engine, peaks, timed, layers, load);
     if settings.json {
         print(&serde_json::to_string_pretty(&record)?)?;
