@@ -11,6 +11,7 @@ mod data;
 mod evaluate;
 mod failure;
 mod import;
+mod memory;
 mod merge;
 mod model;
 mod models;

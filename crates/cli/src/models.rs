@@ -1,13 +1,18 @@
-//! `adamant models [NAME]`: the architectures, and what one of them costs.
+//! `adamant models [NAME]`: the architectures, and what one of them costs in work and memory.
+
+mod memory;
 
 use crate::failure::OrWrongUsage;
+use crate::memory::Bytes;
 use crate::output::{print, table, thousands};
 use crate::settings::Settings;
+use memory::Memory;
 use network::{Architecture, Count, Shape};
 use serde::Serialize;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-/// Architectures; with a name: layers, parameters and FLOPs.
+/// Architectures; with a name: layers, parameters, FLOPs and the memory of a training step.
 #[derive(clap::Args, Debug)]
 pub struct ModelsArguments {
     /// An architecture such as resnet18-cifar; without one, all are listed.
@@ -15,6 +20,12 @@ pub struct ModelsArguments {
     /// Count FLOPs for images of N by N pixels; may be repeated. The default is the native size and 32.
     #[arg(long = "image", value_name = "N", requires = "name")]
     images: Vec<usize>,
+    /// Plan the memory of a mixture step on N clean images and their adversarial counterparts.
+    #[arg(long, value_name = "N", requires = "name", default_value = "8")]
+    batch: NonZeroUsize,
+    /// Plan within an amount of memory such as 8GiB.
+    #[arg(long, value_name = "AMOUNT", requires = "name")]
+    memory: Option<Bytes>,
 }
 
 /// The usual members of the families; any other depth or width a name can say is built as well.
@@ -56,25 +67,33 @@ struct Cost {
     image: usize,
     macs: u64,
     flops: u64,
+    /// Not in a list of all architectures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Memory>,
 }
 
 /// Runs the command.
 pub fn run(arguments: &ModelsArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     match &arguments.name {
-        Some(name) => one(name, &arguments.images, settings)?,
+        Some(name) => one(name, arguments, settings)?,
         None => all(settings)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn one(name: &str, images: &[usize], settings: &Settings) -> anyhow::Result<()> {
-    let native = Architecture::named(name).or_wrong_usage()?.input.height;
-    let images = match images {
+fn one(name: &str, arguments: &ModelsArguments, settings: &Settings) -> anyhow::Result<()> {
+    let architecture = Architecture::named(name).or_wrong_usage()?;
+    let native = architecture.input.height;
+    let images = match &arguments.images[..] {
         [] if native == 32 => vec![32],
         [] => vec![native, 32],
         given => given.to_vec(),
     };
-    let model = count(name, &images)?;
+    let mut model = count(name, &images)?;
+    for cost in &mut model.cost {
+        let sized = sized(&architecture, cost.image);
+        cost.memory = Some(Memory::planned(sized, arguments.batch, arguments.memory, settings)?);
+    }
     if settings.json {
         return print(&serde_json::to_string_pretty(&model)?);
     }
@@ -88,12 +107,17 @@ fn one(name: &str, images: &[usize], settings: &Settings) -> anyhow::Result<()> 
     for cost in &model.cost {
         rows.push(vec![format!("FLOPs at {0}x{0}", cost.image), thousands(cost.flops)]);
     }
-    print(&format!(
+    let mut text = format!(
         "{}\n{}FLOPs: one forward of one image, two per multiply-accumulate; an input gradient costs as much again,\n\
          a training pass three times as much in all.\n",
         model.name,
         table(&rows)
-    ))
+    );
+    for cost in &model.cost {
+        let memory = cost.memory.iter().map(|memory| memory.text(cost.image));
+        text.extend(memory);
+    }
+    print(&text)
 }
 
 fn all(settings: &Settings) -> anyhow::Result<()> {
@@ -124,7 +148,7 @@ fn count(name: &str, images: &[usize]) -> anyhow::Result<Model> {
     let mut cost = Vec::new();
     for &image in images {
         let count = count_at(&architecture, image)?;
-        cost.push(Cost { image, macs: count.macs, flops: count.flops() });
+        cost.push(Cost { image, macs: count.macs, flops: count.flops(), memory: None });
     }
     let native = count_at(&architecture, architecture.input.height)?;
     Ok(Model {
@@ -138,7 +162,11 @@ fn count(name: &str, images: &[usize]) -> anyhow::Result<Model> {
 }
 
 fn count_at(architecture: &Architecture, image: usize) -> anyhow::Result<Count> {
-    let mut sized = architecture.clone();
-    sized.input = Shape::new(architecture.input.channels, image, image);
-    sized.graph().and_then(|graph| graph.count()).or_wrong_usage()
+    sized(architecture, image).graph().and_then(|graph| graph.count()).or_wrong_usage()
+}
+
+/// The architecture for images of another size.
+fn sized(architecture: &Architecture, image: usize) -> Architecture {
+    let input = Shape::new(architecture.input.channels, image, image);
+    Architecture { input, ..architecture.clone() }
 }

@@ -3,11 +3,13 @@
 //! A new run goes to `runs/NAME`, or to `runs/NAME-2`, `-3` and so on where that exists; `--resume` continues the last
 //! of them. With `--out` the folder is the one that is named, and a run that is there is never overwritten.
 
+mod budget;
 pub mod identity;
 mod judge;
 mod progress;
 
 use crate::failure::{Interrupted, OrWrongUsage};
+use crate::memory::Bytes;
 use crate::settings::Settings;
 use adamant::data::{Part, SearchPath};
 use adamant::train::builtin;
@@ -45,15 +47,21 @@ pub struct TrainArguments {
     /// Seed of all randomness, instead of the recipe's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Memory the run may take, such as 8GiB: what does not fit is computed twice. Results do not depend on it.
+    #[arg(long, value_name = "AMOUNT")]
+    memory: Option<Bytes>,
 }
 
 /// Runs the command.
 pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let engine = settings.engine()?;
+    let mut engine = settings.engine()?;
     let (mut run, recipe) = open(arguments, settings, &engine)?;
     let plan = Plan::new(&recipe).or_wrong_usage()?;
     let search = SearchPath::from_environment();
     let dataset = Arc::new(plan.source.load(Part::Train, &search)?);
+    if let Some(memory) = arguments.memory {
+        engine = budget::within(engine, memory, &plan, &dataset, settings)?;
+    }
     let signals = Signals::watch()?;
     let setting = Setting {
         engine: &engine,

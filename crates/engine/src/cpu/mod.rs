@@ -30,6 +30,7 @@ use buffers::BufferPool;
 use kernels::convolution::Scratch;
 pub use kernels::{Isa, peak};
 use network::{Domain, Network, Pass};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How the CPU engine runs.
@@ -57,16 +58,19 @@ pub(crate) struct Shared {
     scratches: Mutex<Vec<Scratch>>,
     /// What ended sessions worked in.
     sessions: Mutex<Vec<BufferPool>>,
+    /// Whether a budget has to be kept.
+    lean: AtomicBool,
     /// Of the last pass: name, domains and image of its graph.
     last: Mutex<(String, usize, Option<network::Shape>)>,
 }
 
 impl Shared {
-    /// Frees the buffers if another architecture's pass begins: theirs would be of other lengths.
+    /// Frees the buffers if another architecture's pass begins: theirs would be of other lengths. Within a budget those
+    /// of attacks and those of training do not wait for each other either.
     fn begin(&self, graph: &network::Graph) {
         let now = (graph.name.clone(), graph.domains, Some(graph.input));
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *last != now {
+        if *last != now || self.lean.load(Ordering::Relaxed) {
             self.clear();
             *last = now;
         }
@@ -118,6 +122,7 @@ impl CpuEngine {
     /// Keeps every training step within a budget: what does not fit is computed again by the backward. Results have the
     /// same bits.
     pub fn within(self, budget: MemoryBudget) -> Self {
+        self.shared.lean.store(true, Ordering::Relaxed);
         Self { budget: Some(budget), ..self }
     }
 

@@ -65,9 +65,6 @@ impl CpuEngine {
         border::check_images("record", &program, images)?;
         let domains = border::domains(pass, images.count)?;
         self.shared.begin(&network.graph);
-        if self.budget.is_some() {
-            self.shared.clear();
-        }
         let segments = self.segments(network, &program, &domains, pass)?;
         let chunk_images = chunk_images(&program).min(images.count.max(1));
         let chunks = (0..images.count)

@@ -5,7 +5,7 @@
 //! for a byte.
 
 use super::super::segments::{Retention, Segment, makes_mask};
-use super::simulate::{Found, Simulation};
+use super::simulate::Simulation;
 use super::{Fixed, MemoryBudget};
 use crate::EngineError;
 use std::ops::Range;
@@ -18,10 +18,7 @@ pub(crate) fn choose(
 ) -> Result<Vec<Segment>, EngineError> {
     let whole = vec![Segment::whole(simulation.program)];
     let Some(limit) = budget else { return Ok(whole) };
-    let peak = |segments: &[Segment]| {
-        let Found { record, backward, .. } = simulation.run(segments, budget);
-        fixed.parameters + fixed.learnt + record.max(backward + fixed.learnt)
-    };
+    let peak = |segments: &[Segment]| fixed.peak(simulation.run(segments, budget));
     let mut least = peak(&whole);
     if least <= limit.bytes {
         return Ok(whole);

@@ -16,7 +16,8 @@ use super::segments::{Retention, Segment};
 use crate::{EngineError, Wants};
 use choose::choose;
 use network::{Network, Pass};
-use simulate::Simulation;
+use simulate::{Found, Simulation};
+use sizes::packed_frozen;
 
 /// How much memory a training step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub struct MemoryPlan {
     pub momentum: u64,
     /// By the learnt parameters.
     pub gradients: u64,
+    /// The network that is attacked: a folded copy in f32, packed for both directions; what its threads work in is not
+    /// counted. It is gone before the forward begins.
+    pub attack: u64,
     /// One recording: what [`crate::Recording::bytes`] will tell.
     pub recording: u64,
     /// The most that a forward has at once: recordings, values in passing, packed weights.
@@ -61,7 +65,7 @@ impl MemoryPlan {
     /// The most that a step holds at once.
     pub fn peak(&self) -> u64 {
         let held = self.parameters + self.momentum;
-        held + self.record_peak.max(self.backward_peak + self.gradients)
+        held + self.attack.max(self.record_peak).max(self.backward_peak + self.gradients)
     }
 
     /// Share of a forward's multiply-adds that the backward does again.
@@ -87,7 +91,7 @@ impl CpuEngine {
         let program = Program::new(network)?;
         let domains = border::domains(pass, images)?;
         let simulation = Simulation::new(self, &program, &domains, pass.statistics, wants);
-        let segments = choose(&simulation, self.budget, &Fixed::of(network))?;
+        let segments = choose(&simulation, self.budget, &Fixed::of(network, &program))?;
         Ok(planned(network, &simulation, self.budget, &segments))
     }
 
@@ -105,7 +109,7 @@ impl CpuEngine {
         // Which gradients will be asked for is not known yet: the most.
         let wants = Wants::ParametersAndInput;
         let simulation = Simulation::new(self, program, domains, pass.statistics, wants);
-        choose(&simulation, self.budget, &Fixed::of(network))
+        choose(&simulation, self.budget, &Fixed::of(network, program))
     }
 }
 
@@ -113,15 +117,24 @@ impl CpuEngine {
 pub(crate) struct Fixed {
     parameters: u64,
     learnt: u64,
+    attack: u64,
 }
 
 impl Fixed {
-    fn of(network: &Network) -> Self {
+    fn of(network: &Network, program: &Program) -> Self {
         let bytes = |learnt_only: bool| {
             let chosen = network.parameters.iter().filter(|p| !learnt_only || p.role.is_learnt());
             chosen.map(|p| size_of_val(&p.values[..]) as u64).sum()
         };
-        Self { parameters: bytes(false), learnt: bytes(true) }
+        let learnt = bytes(true);
+        let packed = program.steps.iter().map(packed_frozen);
+        Self { parameters: bytes(false), learnt, attack: learnt + packed.sum::<u64>() }
+    }
+
+    /// The most that a step holds whose passes need so much.
+    fn peak(&self, found: Found) -> u64 {
+        let passes = found.record.max(found.backward + self.learnt);
+        self.parameters + self.learnt + passes.max(self.attack)
     }
 }
 
@@ -131,7 +144,7 @@ fn planned(
     budget: Option<MemoryBudget>,
     segments: &[Segment],
 ) -> MemoryPlan {
-    let fixed = Fixed::of(network);
+    let fixed = Fixed::of(network, simulation.program);
     let found = simulation.run(segments, budget);
     let planned = segments.iter().map(|segment| PlannedSegment {
         from: network.graph.nodes[simulation.program.steps[segment.steps.start].node.0]
@@ -144,6 +157,7 @@ fn planned(
         parameters: fixed.parameters,
         momentum: fixed.learnt,
         gradients: fixed.learnt,
+        attack: fixed.attack,
         recording: found.recording,
         record_peak: found.record,
         backward_peak: found.backward,

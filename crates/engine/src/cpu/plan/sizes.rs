@@ -3,6 +3,7 @@
 use super::super::lower::{BatchParameters, Operation, Program, Step};
 use super::super::normalisation::{Coefficients, variant};
 use super::super::weight_gradient::tasks;
+use kernels::convolution::Algorithm;
 use kernels::{ConvolutionShape, LANES};
 
 /// Sizes of one pass.
@@ -121,5 +122,19 @@ pub(crate) fn packed_backward(step: &Step) -> u64 {
             (channels * shape.kernel * shape.kernel * size_of::<f32>()) as u64
         }
         _ => 0,
+    }
+}
+
+/// Packed weights of a step's convolution in a frozen network, both directions.
+pub(crate) fn packed_frozen(step: &Step) -> u64 {
+    let direct = packed_forward(step) + packed_backward(step);
+    match &step.operation {
+        Operation::Convolution { shape, .. }
+            if Algorithm::fastest(shape) == Algorithm::Winograd =>
+        {
+            // Four by four numbers for three by three.
+            direct * 16 / 9
+        }
+        _ => direct,
     }
 }
