@@ -1,7 +1,7 @@
 //! Times the frozen attack pass (forward and input gradient) and a training step of an architecture.
 //!
 //! `cargo run --release -p engine --example attack_pass -- [ARCHITECTURE] [IMAGES] [SIDE] [CHANNELS]`, by default `resnet18-cifar 64 32 3`;
-//! `THREADS`, `ADAMANT_ISA` and `PART` (`frozen` or `training`, for profiles) in the environment. Operations are nominal: two per multiply-add of every convolution and
+//! `THREADS`, `ADAMANT_ISA`, `PRECISION` (`bf16`) and `PART` (`frozen` or `training`, for profiles) in the environment. Operations are nominal: two per multiply-add of every convolution and
 //! linear layer, the attack pass counts them twice, the training step three times. The peak is measured in the same run.
 
 use engine::cpu::{CpuEngine, CpuSettings};
@@ -55,7 +55,11 @@ fn main() {
     };
 
     let engine = CpuEngine::new(CpuSettings { threads, isa }).expect("threads start");
-    let frozen = engine.freeze(&network, Domain::CLEAN, Precision::F32).expect("freezes");
+    let precision = match std::env::var("PRECISION").as_deref() {
+        Ok("bf16") => Precision::Bf16,
+        _ => Precision::F32,
+    };
+    let frozen = engine.freeze(&network, Domain::CLEAN, precision).expect("freezes");
     let image = network.graph.input.len();
     let mut sessions: Vec<_> = (0..threads).map(|_| frozen.session()).collect();
     let share = count.div_ceil(threads);
@@ -78,7 +82,7 @@ fn main() {
     };
     let part = std::env::var("PART").unwrap_or_default();
     if part != "training" {
-        let freeze = best(|| drop(engine.freeze(&network, Domain::CLEAN, Precision::F32)));
+        let freeze = best(|| drop(engine.freeze(&network, Domain::CLEAN, precision)));
         println!("{:<18} {:8.2} ms | processor {:8.2} ms", "freeze", freeze.wall, freeze.processor);
         println!("tile {}", frozen.tile());
         report("frozen forward", pass(false), flops);

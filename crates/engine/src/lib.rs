@@ -83,6 +83,8 @@ pub struct Gradients {
 pub enum Precision {
     /// Single precision throughout.
     F32,
+    /// Values and weights in bf16 with sums in f32: for attacks, not for judging.
+    Bf16,
 }
 
 /// Runs networks. A second engine (GPUs) is one more implementation.

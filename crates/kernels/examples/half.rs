@@ -57,9 +57,11 @@ fn main() {
             isa,
             &Convolve {
                 table: &table,
-                weights: &packed,
+                weights: Weights::Packed(&packed),
                 bias: Some(&bias),
-                groups: (0, source.groups(images)),
+                images,
+                first: 0,
+                firsts: [0; 3],
                 source: &read,
             },
             Destination::Cells {

@@ -159,9 +159,11 @@ fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                     isa,
                     &Convolve {
                         table: &table,
-                        weights: &packed,
+                        weights: Weights::Packed(&packed),
                         bias: Some(&bias),
-                        groups: (0, source.groups(images)),
+                        images,
+                        first: 0,
+                        firsts: [0; 3],
                         source: &read,
                     },
                     Destination::Cells {
@@ -205,9 +207,11 @@ fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                         isa,
                         &Convolve {
                             table: &table,
-                            weights: &packed,
+                            weights: Weights::Packed(&packed),
                             bias: None,
-                            groups: (0, source.groups(images)),
+                            images,
+                            first: 0,
+                            firsts: [0; 3],
                             source: &read,
                         },
                         Destination::Cells {
@@ -259,9 +263,11 @@ fn strips_agree_with_sums_in_f64() {
                 isa,
                 &Convolve {
                     table: &table,
-                    weights: &packed,
+                    weights: Weights::Packed(&packed),
                     bias: None,
-                    groups: (0, images),
+                    images,
+                    first: 0,
+                    firsts: [0; 3],
                     source: &read,
                 },
                 Destination::Cells {
@@ -296,8 +302,15 @@ fn the_epilogue_adds_activates_masks_and_keeps() {
     let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
     let (read, addend) = (filled(&source, images, &input), filled(&add, images, &other));
     for isa in Isa::available() {
-        let job =
-            Convolve { table: &table, weights: &packed, bias: None, groups: (0, 2), source: &read };
+        let job = Convolve {
+            table: &table,
+            weights: Weights::Packed(&packed),
+            bias: None,
+            images,
+            first: 0,
+            firsts: [0; 3],
+            source: &read,
+        };
         let mut written = vec![0; target.len(16)];
         let mut mask = vec![0; mask_layout.groups(4) * mask_layout.group_cells()];
         let epilogue = Epilogue::Activate { relu: Relu::Yes, mask: Some(&mut mask) };
@@ -347,9 +360,11 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
             isa,
             &Convolve {
                 table: &table,
-                weights: &packed,
+                weights: Weights::Packed(&packed),
                 bias: None,
-                groups: (0, layout.groups(images)),
+                images,
+                first: 0,
+                firsts: [0; 3],
                 source: &read,
             },
             Destination::Cells {

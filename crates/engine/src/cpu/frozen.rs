@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// A network with the running statistics of one domain, prepared for many passes.
 #[derive(Debug)]
-pub struct CpuFrozen {
+pub(crate) struct SingleFrozen {
     isa: Isa,
     shared: Arc<Shared>,
     network: Network,
@@ -34,7 +34,7 @@ pub struct CpuFrozen {
     tile: usize,
 }
 
-impl CpuFrozen {
+impl SingleFrozen {
     /// Packs on the current pool.
     pub(crate) fn new(
         engine: &CpuEngine,
@@ -77,12 +77,12 @@ impl CpuFrozen {
     }
 }
 
-impl Frozen for CpuFrozen {
-    type Session<'a> = CpuSession<'a>;
+impl Frozen for SingleFrozen {
+    type Session<'a> = SingleSession<'a>;
 
-    fn session(&self) -> CpuSession<'_> {
+    fn session(&self) -> SingleSession<'_> {
         let buffers = self.shared.sessions().pop().unwrap_or_default();
-        CpuSession { frozen: self, buffers, scratch: self.shared.scratch() }
+        SingleSession { frozen: self, buffers, scratch: self.shared.scratch() }
     }
 
     fn tile(&self) -> usize {
@@ -100,13 +100,13 @@ impl Frozen for CpuFrozen {
 
 /// One thread over a frozen network; what it worked in is handed on to later sessions.
 #[derive(Debug)]
-pub struct CpuSession<'a> {
-    frozen: &'a CpuFrozen,
+pub(crate) struct SingleSession<'a> {
+    frozen: &'a SingleFrozen,
     buffers: BufferPool,
     scratch: Scratch,
 }
 
-impl Drop for CpuSession<'_> {
+impl Drop for SingleSession<'_> {
     fn drop(&mut self) {
         let shared = &self.frozen.shared;
         shared.sessions().push(std::mem::take(&mut self.buffers));
@@ -114,7 +114,7 @@ impl Drop for CpuSession<'_> {
     }
 }
 
-impl CpuSession<'_> {
+impl SingleSession<'_> {
     /// The forward of one tile.
     fn forward(
         &mut self,
@@ -200,7 +200,7 @@ impl CpuSession<'_> {
     }
 }
 
-impl Session for CpuSession<'_> {
+impl Session for SingleSession<'_> {
     fn logits(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
         border::check_images("logits", &self.frozen.program, images)?;
         let mut logits = Logits::zeros(images.count, self.frozen.program.classes);
@@ -222,13 +222,13 @@ impl Session for CpuSession<'_> {
     }
 }
 
-impl Observable for CpuFrozen {
+impl Observable for SingleFrozen {
     fn steps(&self) -> Vec<StepDescription> {
         describe::steps(&self.network, &self.program, size_of::<f32>() as u64)
     }
 
     fn observed_input_gradient(
-        session: &mut CpuSession<'_>,
+        session: &mut SingleSession<'_>,
         images: ImagesView<'_>,
         loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
         observer: &mut dyn StepObserver,

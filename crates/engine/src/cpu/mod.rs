@@ -10,9 +10,11 @@ mod chunk;
 mod describe;
 mod frozen;
 mod gradients;
+mod half;
 mod lower;
 mod normalisation;
 mod plan;
+mod precision;
 mod rearrange;
 mod record;
 mod schedule;
@@ -21,8 +23,8 @@ mod sums;
 mod weight_gradient;
 mod weights;
 
-pub use frozen::{CpuFrozen, CpuSession};
 pub use plan::{MemoryBudget, MemoryPlan, PlannedSegment};
+pub use precision::{CpuFrozen, CpuSession};
 pub use record::CpuRecording;
 
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     sessions: Mutex<Vec<BufferPool>>,
     /// Whether a budget has to be kept.
     lean: AtomicBool,
+    /// Of the last graph frozen in half precision.
+    half: Mutex<Option<Arc<half::Plans>>>,
     /// Of the last pass: name, domains and image of its graph.
     last: Mutex<(String, usize, Option<network::Shape>)>,
 }
@@ -73,6 +77,15 @@ impl Shared {
         if *last != now || self.lean.load(Ordering::Relaxed) {
             self.clear();
             *last = now;
+        }
+    }
+
+    /// What is kept of this graph in half precision; of another it is dropped.
+    fn half_plans(&self, graph: &network::Graph) -> Arc<half::Plans> {
+        let mut kept = self.half.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*kept {
+            Some(plans) if plans.is_of(graph) => Arc::clone(plans),
+            _ => Arc::clone(kept.insert(Arc::new(half::Plans::new(graph)))),
         }
     }
 
@@ -174,7 +187,14 @@ impl Engine for CpuEngine {
         precision: Precision,
     ) -> Result<CpuFrozen, EngineError> {
         match precision {
-            Precision::F32 => self.pool.install(|| CpuFrozen::new(self, network, domain)),
+            Precision::F32 => {
+                let frozen = self.pool.install(|| frozen::SingleFrozen::new(self, network, domain));
+                frozen.map(CpuFrozen::single)
+            }
+            Precision::Bf16 => {
+                let frozen = self.pool.install(|| half::HalfFrozen::new(self, network, domain));
+                frozen.map(CpuFrozen::half)
+            }
         }
     }
 }

@@ -21,6 +21,68 @@ pub fn to_cells(
     });
 }
 
+/// Writes gradients, channels last, into cells: added to what is there if `adds`, zero where a mask's bit is not set.
+///
+/// Shapes: `rows` as in [`to_cells`]; `mask` a word for each cell of the layout.
+pub fn gradient_to_cells(
+    layout: &CellLayout,
+    images: usize,
+    stride: usize,
+    rows: &[f32],
+    adds: Adds,
+    mask: Option<&[u32]>,
+    cells: &mut [u16],
+) {
+    each_pixel(layout, images, |index, block, cell| {
+        let channels = block * CELL..((block + 1) * CELL).min(layout.channels);
+        let from = &rows[index * stride..][channels];
+        let bits = mask.map_or(u32::MAX, |mask| mask[cell]);
+        for (channel, (to, &x)) in cells[cell * CELL..].iter_mut().zip(from).enumerate() {
+            let before = if adds == Adds::ToWhatIsThere { to_f32(*to) } else { 0.0 };
+            *to = if bits >> channel & 1 == 1 { from_f32(before + x) } else { 0 };
+        }
+    });
+}
+
+/// Whether results are added or take the place of what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adds {
+    /// Added.
+    ToWhatIsThere,
+    /// In its place.
+    Nothing,
+}
+
+/// Sets a bit for each number above zero; masks have the order of `mask_layout`.
+pub fn mask_of_cells(
+    layout: &CellLayout,
+    images: usize,
+    cells: &[u16],
+    mask_layout: &CellLayout,
+    mask: &mut [u32],
+) {
+    let mut words = Vec::new();
+    each_pixel(layout, images, |_, _, cell| {
+        let numbers = &cells[cell * CELL..][..CELL];
+        let bit = |(channel, &x): (usize, &u16)| u32::from(to_f32(x) > 0.0) << channel;
+        words.push(numbers.iter().enumerate().map(bit).sum::<u32>());
+    });
+    let mut words = words.into_iter();
+    each_pixel(mask_layout, images, |_, _, cell| {
+        mask[cell] = words.next().expect("layouts of one shape have as many cells");
+    });
+}
+
+/// Zeroes numbers whose bit is not set.
+pub fn keep(mask: &[u32], cells: &mut [u16]) {
+    assert_eq!(mask.len() * CELL, cells.len(), "a word for each cell");
+    for (bits, cell) in mask.iter().zip(cells.chunks_exact_mut(CELL)) {
+        for (channel, number) in cell.iter_mut().enumerate() {
+            *number &= 0_u16.wrapping_sub((bits >> channel & 1) as u16);
+        }
+    }
+}
+
 /// Writes cells as channels-last numbers; numbers beyond the last channel become zero.
 ///
 /// Shapes: `rows` `[images, height, width, stride]` with `stride >= channels`.

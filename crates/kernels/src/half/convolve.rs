@@ -4,7 +4,7 @@ use super::block::{self, Block, Extent, Sums};
 use super::epilogue::{self, Epilogue, Kind, Rows};
 use super::pack::{PANEL, PackedHalf};
 use super::table::{OPERANDS, Table, Tile};
-use super::{CELL, Lines, TILE};
+use super::{CELL, Lines, TILE, to_f32};
 use crate::{Isa, LANES};
 use std::ops::Range;
 
@@ -26,14 +26,27 @@ impl Default for Workspace {
 pub struct Convolve<'a> {
     /// Tiles and steps.
     pub table: &'a Table,
-    /// Weights of the same pass.
-    pub weights: &'a PackedHalf,
+    /// What inputs are multiplied with.
+    pub weights: Weights<'a>,
     /// Starts of the sums, one for each output channel.
     pub bias: Option<&'a [f32]>,
-    /// Groups of the source that are computed.
-    pub groups: (usize, usize),
-    /// The source, all groups of it.
+    /// How many images are computed, rounded up to whole groups of the source.
+    pub images: usize,
+    /// The first of them in the source; a multiple of its group.
+    pub first: usize,
+    /// The first of them in target, addend and mask.
+    pub firsts: [usize; OPERANDS],
+    /// The source, all images of it.
     pub source: &'a [u16],
+}
+
+/// What inputs are multiplied with.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// A convolution.
+    Packed(&'a PackedHalf),
+    /// One factor a channel, up to whole cells; the table is that of a 1x1 pass from as many channels to as many.
+    Channels(&'a [f32]),
 }
 
 /// Where results go.
@@ -64,37 +77,63 @@ pub enum Addend<'a> {
 }
 
 impl Convolve<'_> {
-    fn range(&self) -> Range<usize> {
-        self.groups.0..self.groups.1
+    /// Groups of the source.
+    fn groups(&self) -> Range<usize> {
+        let each = self.table.source.images();
+        self.first / each..self.first / each + self.images.div_ceil(each)
+    }
+
+    /// Panels of 16 outputs.
+    fn panels(&self) -> usize {
+        match self.weights {
+            Weights::Packed(weights) => weights.panels,
+            Weights::Channels(factors) => factors.len() / LANES,
+        }
     }
 
     /// Asserts what everything unsafe below rests on.
     fn check(&self) {
+        let (groups, each) = (self.groups(), self.table.source.images());
+        assert_eq!(self.first % each, 0, "an image within its group");
         let group = self.table.source.group() as i64;
-        let (first, last) = (self.groups.0 as i64 * group, (self.groups.1 as i64 - 1) * group);
+        let (first, last) = (groups.start as i64 * group, (groups.end as i64 - 1) * group);
         assert!(first + self.table.reach.0 >= 0, "a tile begins before its source");
         assert!(
-            self.range().is_empty() || last + self.table.reach.1 <= self.source.len() as i64,
+            groups.is_empty() || last + self.table.reach.1 <= self.source.len() as i64,
             "a tile ends beyond its source"
         );
         let highest = self.table.steps.iter().map(|step| step.weights as usize + 1).max();
-        assert!(highest.unwrap_or(0) <= self.weights.steps, "weights of another pass");
-        assert_eq!(self.weights.values.len(), self.weights.panels * self.weights.steps * PANEL);
+        match self.weights {
+            Weights::Packed(weights) => {
+                assert!(highest.unwrap_or(0) <= weights.steps, "weights of another pass");
+                assert_eq!(weights.values.len(), weights.panels * weights.steps * PANEL);
+            }
+            Weights::Channels(factors) => {
+                assert_eq!(factors.len() % CELL, 0, "factors of whole cells");
+                let blocks = factors.len() / CELL;
+                let whole = self.table.classes.iter().all(|steps| steps.len() == blocks);
+                assert!(whole, "factors for a table of another pass");
+            }
+        }
     }
 
     /// Asserts that an operand has all cells that the groups touch, each of `numbers` numbers.
-    fn check_operand(&self, operand: usize, length: usize, numbers: usize, panels: usize) {
+    fn check_operand(&self, operand: usize, length: usize, numbers: usize) {
         let layout = self.table.operands[operand];
-        let images = self.groups.1 * self.table.source.images();
+        let images = self.firsts[operand] + self.groups().len() * self.table.source.images();
         assert!(
             layout.groups(images) * layout.group_cells() * numbers <= length,
-            "operand {operand} of a convolution"
+            "operand {operand} of a convolution: {length} numbers for {images} images of {layout:?}"
         );
-        assert!(panels.div_ceil(2) <= layout.blocks(), "channels of operand {operand}");
+        assert!(self.panels().div_ceil(2) <= layout.blocks(), "channels of operand {operand}");
+        // Rows of a group that spreads over several of the operand's were listed from a group's start.
+        let spreads = self.table.source.images() > layout.images;
+        let aligned = if spreads { layout.images } else { self.table.source.images() };
+        assert_eq!(self.firsts[operand] % aligned, 0, "first image of operand {operand}");
     }
 }
 
-/// Computes all outputs of some groups of images.
+/// Computes all outputs of some images.
 ///
 /// Panics where an array is too short or was made for another pass.
 pub fn convolve(
@@ -105,7 +144,7 @@ pub fn convolve(
 ) {
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
     job.check();
-    let panels = job.weights.panels;
+    let panels = job.panels();
     let outputs = panels.next_multiple_of(2) * LANES;
     if workspace.bias.len() < outputs {
         workspace.bias = Lines::zeros(outputs);
@@ -118,11 +157,11 @@ pub fn convolve(
     match &mut destination {
         Destination::Lanes(target) => {
             assert!(panels == 1, "at most 16 channels are written as lanes");
-            job.check_operand(0, target.len(), LANES, panels);
+            job.check_operand(0, target.len(), LANES);
             pointers.bases[0] = target.as_mut_ptr().cast();
         }
         Destination::Cells { target, add, epilogue } => {
-            job.check_operand(0, target.len(), CELL, panels);
+            job.check_operand(0, target.len(), CELL);
             pointers.bases[0] = target.as_mut_ptr().cast();
             match *add {
                 Addend::Nothing => {}
@@ -134,7 +173,7 @@ pub fn convolve(
                     pointers.bases[1] = pointers.bases[0];
                 }
                 Addend::Other(other) => {
-                    job.check_operand(1, other.len(), CELL, panels);
+                    job.check_operand(1, other.len(), CELL);
                     pointers.bases[1] = other.as_ptr().cast_mut().cast();
                 }
             }
@@ -145,7 +184,7 @@ pub fn convolve(
                 _ => (std::ptr::null_mut(), usize::MAX),
             };
             if !mask.is_null() {
-                job.check_operand(2, length, 1, panels);
+                job.check_operand(2, length, 1);
             }
             pointers.bases[2] = mask.cast();
         }
@@ -181,34 +220,44 @@ struct Waiting {
 /// The arrays of `job` and `pointers` must have been checked, the processor must have `isa`, tiles must be configured.
 unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &mut Workspace) {
     let table = job.table;
-    let panels = job.weights.panels;
+    let panels = job.panels();
     let group_numbers = table.source.group();
     let mut waiting: Option<Waiting> = None;
     let mut turn = 0;
     for panel in (0..panels).step_by(2) {
         let width = (panels - panel).min(2);
-        let weights = &job.weights.values[panel * job.weights.steps * PANEL..];
-        for group in job.range() {
+        for group in job.groups() {
             for &pair in &table.pairs {
                 let tiles = pair.map(|tile| &table.tiles[tile as usize]);
                 let extent = Extent::new(if pair[0] == pair[1] { 1 } else { 2 }, width);
-                let block = Block {
-                    tiles: tiles.map(|tile| {
-                        job.source
-                            .as_ptr()
-                            .wrapping_add(group * group_numbers)
-                            .wrapping_offset(tile.source as isize)
-                    }),
-                    pitch: table.pitch,
-                    steps: &table.steps[table.classes[tiles[0].class as usize].clone()],
-                    weights: weights.as_ptr(),
-                    bias: workspace.bias[panel * LANES..].as_ptr(),
-                    next: weights.as_ptr().wrapping_add(width * job.weights.steps * PANEL),
-                };
+                let starts = tiles.map(|tile| {
+                    let group = job.source.as_ptr().wrapping_add(group * group_numbers);
+                    group.wrapping_offset(tile.source as isize)
+                });
+                let steps = &table.steps[table.classes[tiles[0].class as usize].clone()];
+                let bias = &workspace.bias[panel * LANES..];
+                let sums = &mut workspace.sums[turn];
                 // SAFETY: by the caller's promise. The epilogue of the block before runs in the shadow of this one's
                 // multiplications, which take longer and need other registers.
                 unsafe {
-                    block::run(isa, &block, extent, &mut workspace.sums[turn]);
+                    match job.weights {
+                        Weights::Packed(packed) => {
+                            let weights = &packed.values[panel * packed.steps * PANEL..];
+                            let next = weights.as_ptr().wrapping_add(width * packed.steps * PANEL);
+                            let (pitch, bias) = (table.pitch, bias.as_ptr());
+                            let weights = weights.as_ptr();
+                            let block = Block { tiles: starts, pitch, steps, weights, bias, next };
+                            block::run(isa, &block, extent, sums);
+                        }
+                        Weights::Channels(factors) => {
+                            let factors = &factors[panel * LANES..];
+                            for (tile, start) in starts.into_iter().enumerate().take(extent.tiles())
+                            {
+                                let start = start.byte_offset(steps[panel / 2].input as isize);
+                                scale(start, table.pitch, factors, bias, sums, tile);
+                            }
+                        }
+                    }
                     if let Some(before) = waiting {
                         finish(isa, job, pointers, &workspace.sums[1 - turn], before);
                     }
@@ -224,11 +273,36 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
     }
 }
 
+/// `factor * x + start` of one cell of each of a tile's pixels.
+///
+/// # Safety
+/// 16 rows of 32 numbers must be readable at `start`.
+unsafe fn scale(
+    start: *const u16,
+    pitch: usize,
+    factors: &[f32],
+    bias: &[f32],
+    sums: &mut Sums,
+    tile: usize,
+) {
+    for row in 0..TILE {
+        // SAFETY: by the caller's promise.
+        let cell = unsafe { std::slice::from_raw_parts(start.byte_add(row * pitch), CELL) };
+        for (panel, inputs) in cell.chunks_exact(LANES).enumerate() {
+            let own = &mut sums.0[((2 * tile + panel) * TILE + row) * LANES..][..LANES];
+            let constants = factors.iter().zip(bias).skip(panel * LANES);
+            for ((sum, &x), (factor, bias)) in own.iter_mut().zip(inputs).zip(constants) {
+                *sum = factor * to_f32(x) + bias;
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As [`sweep`].
 unsafe fn finish(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, sums: &Sums, done: Waiting) {
     let table = job.table;
-    let first_image = done.group * table.source.images();
+    let image = done.group * table.source.images() - job.first;
     for index in 0..done.extent.tiles() {
         let tile: &Tile = &table.tiles[done.pair[index] as usize];
         let cell = |operand: usize| {
@@ -236,7 +310,7 @@ unsafe fn finish(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, sums: &Sums,
             let place = tile.places[operand];
             place.cell as usize
                 + done.panel / 2 * layout.plane_cells()
-                + layout.image_cells(first_image)
+                + layout.image_cells(job.firsts[operand] + image)
         };
         let list = |operand: usize| &table.rows[tile.places[operand].rows as usize];
         match pointers.kind {

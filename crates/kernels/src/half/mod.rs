@@ -22,14 +22,16 @@ mod pack;
 mod pass;
 mod table;
 
-pub use arrange::{each_pixel, from_cells, to_cells, to_strip};
+pub use arrange::{
+    Adds, each_pixel, from_cells, gradient_to_cells, keep, mask_of_cells, to_cells, to_strip,
+};
 pub use buffer::{Lines, Number};
 pub use convert::{from_f32, narrow, to_f32, widen};
-pub use convolve::{Addend, Convolve, Destination, Workspace, convolve};
+pub use convolve::{Addend, Convolve, Destination, Weights, Workspace, convolve};
 pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack};
-pub use pass::{HalfPass, Tap, backward_passes, forward_pass};
+pub use pass::{HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
 pub use table::{Source, Table};
 
 /// Channels of a cell.

@@ -6,7 +6,7 @@ use crate::{ConvolutionShape, LANES};
 
 /// Which tensor is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reads {
+enum Reads {
     /// Cells of 32 channels: a step is a tap and a block of channels.
     Cells,
     /// A strip: a step is a row of the kernel, all its columns and channels at once.
@@ -23,7 +23,6 @@ pub struct PackedHalf {
     pub(crate) steps: usize,
     /// Panels of 16 outputs.
     pub(crate) panels: usize,
-    pub(crate) reads: Reads,
 }
 
 /// bf16 numbers of one step and panel.
@@ -103,5 +102,5 @@ pub fn pack(
             }
         }
     }
-    PackedHalf { values, steps, panels, reads }
+    PackedHalf { values, steps, panels }
 }

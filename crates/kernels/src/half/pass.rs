@@ -31,6 +31,12 @@ pub struct HalfPass {
     pub taps: Vec<Tap>,
 }
 
+/// Every pixel by itself: what a factor and summand per channel is.
+pub fn pointwise_pass(height: usize, width: usize) -> HalfPass {
+    let tap = Tap { row: 0, column: 0, weight: (0, 0) };
+    HalfPass { height, width, source_step: 1, target_step: 1, phase: (0, 0), taps: vec![tap] }
+}
+
 /// The forward of a convolution.
 pub fn forward_pass(shape: &ConvolutionShape) -> HalfPass {
     let padding = shape.padding as isize;

@@ -1,0 +1,134 @@
+//! The backward of one tile of images: from the logits' gradient to the images'.
+
+use super::forward::Tile;
+use super::gradients::{Backward, Factors, To};
+use super::stages::StageKind;
+use super::weights::StepWeights;
+use super::wide::Wide;
+use super::workplace::Workplace;
+use crate::observe::{Direction, StepObserver};
+use kernels::half::{Addend, Convolve, Destination, Epilogue, Table, Weights, convolve, keep};
+
+impl Tile<'_> {
+    /// Runs all steps backward; the images' gradient is then in the lanes, a buffer or `wide`.
+    pub fn backward(
+        &self,
+        place: &mut Workplace,
+        wide: &mut Wide<'_>,
+        observer: &mut dyn StepObserver,
+    ) {
+        for stage in self.plan.stages.iter().rev() {
+            match stage.kind {
+                StageKind::Wide => {
+                    observer.before(Direction::Backward, stage.first);
+                    for action in &self.plan.backward[stage.first] {
+                        let Backward::Wide { from, to } = action else {
+                            panic!("a wide step goes back in f32, not by {action:?}");
+                        };
+                        wide.backward(self, stage.first, *from, to, place);
+                    }
+                    observer.after(Direction::Backward, stage.first);
+                }
+                StageKind::Cells => {
+                    for first in (0..self.count).step_by(stage.images) {
+                        let images = stage.images.min(self.count - first);
+                        for index in (stage.first..stage.end).rev() {
+                            observer.before(Direction::Backward, index);
+                            self.back(index, first, images, place);
+                            observer.after(Direction::Backward, index);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn back(&self, index: usize, first: usize, images: usize, place: &mut Workplace) {
+        let output = self.frozen.program.steps[index].output;
+        for action in &self.plan.backward[index] {
+            match action {
+                Backward::Convolution { tables, from, to } => {
+                    let StepWeights::Convolution { backward, .. } = &self.frozen.weights[index]
+                    else {
+                        panic!("a convolution has weights");
+                    };
+                    for (table, packed) in tables.iter().zip(backward) {
+                        let Some(table) = table else { continue };
+                        let weights = Weights::Packed(packed);
+                        self.pass(table, weights, output, *from, *to, first, images, place);
+                    }
+                }
+                Backward::Pointwise { table, factors, from, to } => {
+                    let ones;
+                    let factors = match (factors, &self.frozen.weights[index]) {
+                        (Factors::OfStep, StepWeights::Pointwise { factors, .. }) => factors,
+                        _ => {
+                            let channels = self.plan.places[output].gradient.blocks();
+                            ones = vec![1.0; channels * kernels::half::CELL];
+                            &ones
+                        }
+                    };
+                    self.pass(
+                        table,
+                        Weights::Channels(factors),
+                        output,
+                        *from,
+                        *to,
+                        first,
+                        images,
+                        place,
+                    );
+                }
+                Backward::Keep { value, slot } => {
+                    let layout = self.plan.places[*value].gradient;
+                    let cells = |images: usize| layout.groups(images) * layout.group_cells();
+                    let own = cells(self.first(*value, first));
+                    let bits = cells(first);
+                    let count = cells(images);
+                    let mask = &place.masks[*value][bits..bits + count];
+                    let numbers = own * kernels::half::CELL..(own + count) * kernels::half::CELL;
+                    keep(mask, &mut place.buffers[*slot][numbers]);
+                }
+                Backward::Wide { .. } => panic!("a step over cells goes back over cells"),
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn pass(
+        &self,
+        table: &Table,
+        weights: Weights<'_>,
+        output: usize,
+        from: usize,
+        to: To,
+        first: usize,
+        images: usize,
+        place: &mut Workplace,
+    ) {
+        let own = self.first(to.value, first);
+        let job = |source| Convolve {
+            table,
+            weights,
+            bias: None,
+            images,
+            first: self.first(output, first),
+            firsts: [own, own, first],
+            source,
+        };
+        let isa = self.frozen.isa;
+        let Some(slot) = to.slot else {
+            let destination = Destination::Lanes(&mut place.lanes);
+            convolve(isa, &job(&place.buffers[from]), destination, &mut place.workspace);
+            return;
+        };
+        let mut target = std::mem::take(&mut place.buffers[slot]);
+        let destination = Destination::Cells {
+            target: &mut target,
+            add: if to.adds { Addend::Target } else { Addend::Nothing },
+            epilogue: Epilogue::Keep { mask: to.keeps.then_some(&place.masks[to.value][..]) },
+        };
+        convolve(isa, &job(&place.buffers[from]), destination, &mut place.workspace);
+        place.buffers[slot] = target;
+    }
+}

@@ -1,0 +1,205 @@
+//! How gradients go back: for every step, which passes run, what they add to, and which mask completes a gradient.
+
+use super::super::lower::{Operation, Program};
+use super::plan::{Slots, convolution_shape};
+use super::stages::Kind;
+use super::values::{Place, Scope, Uses};
+use kernels::half::{CellLayout, Source, Table, backward_passes, pointwise_pass};
+use network::Activation;
+
+/// One piece of a step's backward.
+#[derive(Debug)]
+pub(crate) enum Backward {
+    /// Through a convolution.
+    Convolution {
+        /// By remainder of the position by the stride; `None` if nothing would change.
+        tables: Vec<Option<Table>>,
+        /// Buffers.
+        from: usize,
+        to: To,
+    },
+    /// The gradient times a factor per channel, or as it is.
+    Pointwise { table: Box<Table>, factors: Factors, from: usize, to: To },
+    /// A gradient that has changed its name only is complete: its mask.
+    Keep { value: usize, slot: usize },
+    /// In f32.
+    Wide { from: Option<usize>, to: Vec<To> },
+}
+
+/// Which factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Factors {
+    /// Those of the step's scale.
+    OfStep,
+    /// None: the gradient itself.
+    Ones,
+}
+
+/// Where a gradient goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct To {
+    pub value: usize,
+    /// `None` for the gradient by the images of a strip, which is f32.
+    pub slot: Option<usize>,
+    pub adds: bool,
+    /// Whether the value's mask completes it.
+    pub keeps: bool,
+}
+
+struct Planner<'a> {
+    program: &'a Program,
+    uses: &'a Uses,
+    places: &'a [Place],
+    /// By value: the buffer of the gradient so far.
+    slots: Vec<Option<usize>>,
+}
+
+/// By step; and the buffer of the gradient by the images, if that lies in cells.
+pub(crate) fn plan(
+    program: &Program,
+    uses: &Uses,
+    places: &[Place],
+    kinds: &[Kind],
+    of: &[usize],
+    room: &impl Fn(Scope, usize) -> usize,
+    slots: &mut Slots,
+) -> (Vec<Vec<Backward>>, Option<usize>) {
+    let mut planner = Planner { program, uses, places, slots: vec![None; program.values.len()] };
+    let size = |value: usize| {
+        let stage = uses.producer[value].map_or(0, |index| of[index]);
+        (Source::Cells(places[value].gradient), room(places[value].scope, stage))
+    };
+    let mut actions: Vec<Vec<Backward>> = Vec::new();
+    let mut leaving: Vec<(usize, usize)> = Vec::new();
+    for (index, step) in program.steps.iter().enumerate().rev() {
+        let own = planner.slots[step.output].take();
+        let mut found = Vec::new();
+        let mut renamed = false;
+        match kinds[index] {
+            Kind::Convolution => {
+                let from = own.expect("the gradient of a convolution's result");
+                let to = planner.to(index, step.input, step.add, &size, slots);
+                let shape = convolution_shape(program, step);
+                let tables = backward_passes(&shape).into_iter().map(|pass| {
+                    // Where no tap leads, zeros are added to what is there, or written.
+                    let idle = pass.taps.is_empty() && to.adds && !to.keeps;
+                    let (source, target) =
+                        (places[step.output].gradient, places[step.input].gradient);
+                    (!idle).then(|| table(&pass, source, target))
+                });
+                found.push(Backward::Convolution { tables: tables.collect(), from, to });
+            }
+            Kind::Pointwise => {
+                let from = own.expect("the gradient of a pointwise step's result");
+                let scales = matches!(step.operation, Operation::Scale { .. });
+                let may_rename = !scales && step.add.is_none();
+                renamed = planner.pass_on(
+                    index, step.input, step.add, from, may_rename, scales, &size, slots, &mut found,
+                );
+            }
+            Kind::Wide => {
+                let inputs = [Some(step.input), step.add.filter(|&add| add != step.input)];
+                let to = inputs.into_iter().flatten().filter(|&value| places[value].forms.cells);
+                let to = to.map(|value| planner.to(index, value, None, &size, slots)).collect();
+                found.push(Backward::Wide { from: own, to });
+            }
+        }
+        if kinds[index] != Kind::Wide
+            && let Some(add) = step.add
+        {
+            let from = own.expect("the gradient of a sum");
+            renamed =
+                planner.pass_on(index, add, None, from, true, false, &size, slots, &mut found);
+        }
+        if let Some(slot) = own.filter(|_| !renamed) {
+            leaving.push((step.output, slot));
+        }
+        leaving.retain(|&(value, slot)| {
+            let within = places[value].scope == Scope::Stage;
+            if within {
+                let (layout, images) = size(value);
+                slots.give(layout, images, slot);
+            }
+            !within
+        });
+        if index == 0 || of[index - 1] != of[index] {
+            for (value, slot) in leaving.drain(..) {
+                let (layout, images) = size(value);
+                slots.give(layout, images, slot);
+            }
+        }
+        actions.push(found);
+    }
+    actions.reverse();
+    let by_images = planner.slots[program.input];
+    (actions, by_images)
+}
+
+fn table(pass: &kernels::half::HalfPass, source: CellLayout, target: CellLayout) -> Table {
+    Table::new(pass, Source::Cells(source), target, target, target)
+        .expect("gradients lie with columns together")
+}
+
+impl Planner<'_> {
+    /// Whether step `index` is the last to add to a value's gradient; `after` is what it will add to later.
+    fn completes(&self, index: usize, value: usize, after: Option<usize>) -> bool {
+        self.uses.readers[value].first() == Some(&index) && after != Some(value)
+    }
+
+    fn masked(&self, value: usize) -> bool {
+        let producer = self.uses.producer[value];
+        producer.is_some_and(|index| self.program.steps[index].activation == Some(Activation::Relu))
+    }
+
+    /// Where step `index` writes the gradient by `value`.
+    fn to(
+        &mut self,
+        index: usize,
+        value: usize,
+        after: Option<usize>,
+        size: &impl Fn(usize) -> (Source, usize),
+        slots: &mut Slots,
+    ) -> To {
+        let adds = self.slots[value].is_some();
+        let strip = matches!(self.places[value].value, Source::Strip(_));
+        if !adds && !strip {
+            let (layout, images) = size(value);
+            self.slots[value] = Some(slots.take(layout, images));
+        }
+        let keeps = self.masked(value) && self.completes(index, value, after);
+        To { value, slot: self.slots[value], adds, keeps }
+    }
+
+    /// Gives a gradient on as it is, or scaled; says whether the buffer only changed its name.
+    #[allow(clippy::too_many_arguments)]
+    fn pass_on(
+        &mut self,
+        index: usize,
+        value: usize,
+        after: Option<usize>,
+        from: usize,
+        may_rename: bool,
+        scales: bool,
+        size: &impl Fn(usize) -> (Source, usize),
+        slots: &mut Slots,
+        found: &mut Vec<Backward>,
+    ) -> bool {
+        let output = self.program.steps[index].output;
+        let alike =
+            size(value) == size(output) && self.places[value].scope == self.places[output].scope;
+        if may_rename && alike && self.slots[value].is_none() {
+            self.slots[value] = Some(from);
+            if self.masked(value) && self.completes(index, value, after) {
+                found.push(Backward::Keep { value, slot: from });
+            }
+            return true;
+        }
+        let to = self.to(index, value, after, size, slots);
+        let (source, target) = (self.places[output].gradient, self.places[value].gradient);
+        let pass = pointwise_pass(source.height, source.width);
+        let factors = if scales { Factors::OfStep } else { Factors::Ones };
+        let table = Box::new(table(&pass, source, target));
+        found.push(Backward::Pointwise { table, factors, from, to });
+        false
+    }
+}

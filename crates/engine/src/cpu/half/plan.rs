@@ -1,0 +1,222 @@
+//! What a session does with a tile of images, decided from shapes alone and kept from freeze to freeze.
+
+use super::super::lower::{Operation, Program, Step};
+use super::gradients::{self, Backward};
+use super::stages::{Kind, Stage, kind, stages};
+use super::values::{Place, Scope, Uses, places};
+use kernels::ConvolutionShape;
+use kernels::half::{HalfPass, Source, Table, forward_pass, pointwise_pass};
+use network::Activation;
+
+/// Everything about a network's passes over up to `images` images that does not depend on weights.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Images of one tile at most.
+    pub images: usize,
+    pub stages: Vec<Stage>,
+
+    /// By value.
+    pub places: Vec<Place>,
+    /// By step.
+    pub kinds: Vec<Kind>,
+    /// By value: the buffer of its cells.
+    pub slots: Vec<Option<usize>>,
+    /// By step that runs over cells: its table.
+    pub forward: Vec<Option<Table>>,
+    /// By step: what its backward does.
+    pub backward: Vec<Vec<Backward>>,
+    /// Numbers of every buffer.
+    pub buffers: Vec<usize>,
+    /// The buffer of the gradient by images that lie in cells.
+    pub input_gradient: Option<usize>,
+    /// By value made by a ReLU over cells: words of its mask.
+    pub masks: Vec<Option<usize>>,
+}
+
+impl Plan {
+    /// `images` is a power of two.
+    pub fn new(program: &Program, images: usize) -> Self {
+        let mut stages = stages(program, images);
+        let uses = Uses::new(program);
+        let places = places(program, &stages, &uses);
+        for stage in &mut stages {
+            for step in &program.steps[stage.first..stage.end] {
+                let read = places[step.input].value.images();
+                stage.images = stage.images.max(read).max(places[step.output].gradient.images);
+            }
+        }
+        let kinds: Vec<Kind> = program.steps.iter().map(|step| kind(program, step)).collect();
+        let mut slots = Slots::default();
+        let of = super::values::stage_of(&stages);
+        let room = |scope: Scope, stage: usize| match scope {
+            Scope::Tile => images,
+            Scope::Stage => stages[stage].images,
+        };
+        let value_slots = forward_slots(program, &uses, &places, &kinds, &of, &room, &mut slots);
+        let (backward, input_gradient) =
+            gradients::plan(program, &uses, &places, &kinds, &of, &room, &mut slots);
+        let forward = program.steps.iter().zip(&kinds);
+        let forward = forward.map(|(step, kind)| forward_table(program, &places, step, *kind));
+        let mask = |value: usize| {
+            let made = uses.producer[value].map(|index| &program.steps[index])?;
+            let place = &places[value];
+            let masked = made.activation == Some(Activation::Relu) && place.forms.cells;
+            masked.then(|| {
+                place.gradient.groups(images.next_multiple_of(16)) * place.gradient.group_cells()
+            })
+        };
+        Self {
+            images,
+            forward: forward.collect(),
+            masks: (0..program.values.len()).map(mask).collect(),
+            slots: value_slots,
+            backward,
+            input_gradient,
+            buffers: slots.lengths,
+            stages,
+
+            places,
+            kinds,
+        }
+    }
+}
+
+/// The convolution that a step is; keeping every `stride`-th pixel is one with weights of one and zero.
+pub(crate) fn convolution_shape(program: &Program, step: &Step) -> ConvolutionShape {
+    let (from, to) = (program.values[step.input].shape, program.values[step.output].shape);
+    match &step.operation {
+        Operation::Convolution { shape, .. } => *shape,
+        Operation::Subsample { stride, .. } => ConvolutionShape {
+            in_channels: from.channels,
+            in_stride: from.channels,
+            height: from.height,
+            width: from.width,
+            out_channels: to.channels,
+            kernel: 1,
+            stride: *stride,
+            padding: 0,
+        },
+        other => panic!("{other:?} is no convolution"),
+    }
+}
+
+fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -> Option<Table> {
+    let pass: HalfPass = match kind {
+        Kind::Wide => return None,
+        Kind::Convolution => forward_pass(&convolution_shape(program, step)),
+        Kind::Pointwise => {
+            let shape = program.values[step.output].shape;
+            pointwise_pass(shape.height, shape.width)
+        }
+    };
+    let target = places[step.output].cells();
+    let add = step.add.map_or(target, |add| places[add].cells());
+    let table =
+        Table::new(&pass, places[step.input].value, target, add, places[step.output].gradient);
+    Some(table.expect("a value lies as the steps that read it need"))
+}
+
+/// Buffers, shared by values of one layout that do not live at the same time: a buffer's border stays zero.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    /// Numbers of every buffer.
+    pub lengths: Vec<usize>,
+    free: std::collections::HashMap<(Source, usize), Vec<usize>>,
+}
+
+impl Slots {
+    /// A buffer for `images` images of this layout.
+    pub fn take(&mut self, layout: Source, images: usize) -> usize {
+        let images = match layout {
+            // Whole groups of sixteen, whoever writes them.
+            Source::Cells(_) => images.next_multiple_of(16),
+            Source::Strip(_) => images,
+        };
+        if let Some(slot) = self.free.get_mut(&(layout, images)).and_then(Vec::pop) {
+            return slot;
+        }
+        self.lengths.push(match layout {
+            Source::Cells(cells) => cells.len(images),
+            Source::Strip(strip) => strip.len(images),
+        });
+        self.lengths.len() - 1
+    }
+
+    /// Gives it back.
+    pub fn give(&mut self, layout: Source, images: usize, slot: usize) {
+        let images = match layout {
+            Source::Cells(_) => images.next_multiple_of(16),
+            Source::Strip(_) => images,
+        };
+        self.free.entry((layout, images)).or_default().push(slot);
+    }
+}
+
+/// Buffers of forward values: one lives from the step that computes it to the last that reads it. A sum may be written
+/// over a summand that nobody reads again.
+fn forward_slots(
+    program: &Program,
+    uses: &Uses,
+    places: &[Place],
+    kinds: &[Kind],
+    of: &[usize],
+    room: &impl Fn(Scope, usize) -> usize,
+    slots: &mut Slots,
+) -> Vec<Option<usize>> {
+    let mut living: Vec<bool> = vec![false; program.values.len()];
+    let size = |value: usize| {
+        let stage = uses.producer[value].map_or(0, |index| of[index]);
+        (places[value].value, room(places[value].scope, stage))
+    };
+    let mut leaving: Vec<usize> = Vec::new();
+    let mut of_value: Vec<Option<usize>> = vec![None; program.values.len()];
+    if places[program.input].forms.cells {
+        let (layout, images) = size(program.input);
+        of_value[program.input] = Some(slots.take(layout, images));
+        living[program.input] = true;
+    }
+    for (index, step) in program.steps.iter().enumerate() {
+        let ends = |value: usize| uses.readers[value].last() == Some(&index);
+        let over = step.add.filter(|&add| {
+            kinds[index] != Kind::Wide
+                && add != step.input
+                && ends(add)
+                && places[add].scope == Scope::Stage
+                && size(add) == size(step.output)
+        });
+        if places[step.output].forms.cells {
+            let (layout, images) = size(step.output);
+            let summand = over.and_then(|add| of_value[add]);
+            of_value[step.output] = Some(summand.unwrap_or_else(|| slots.take(layout, images)));
+            living[step.output] = true;
+        }
+        for read in [Some(step.input), step.add].into_iter().flatten() {
+            if !ends(read) || !std::mem::take(&mut living[read]) || over == Some(read) {
+                continue;
+            }
+            match places[read].scope {
+                Scope::Stage => {
+                    let (layout, images) = size(read);
+                    slots.give(
+                        layout,
+                        images,
+                        of_value[read].expect("a living value has a buffer"),
+                    );
+                }
+                // A stage runs for some images after others: what came from before it is read until its end.
+                Scope::Tile => leaving.push(read),
+            }
+        }
+        if of.get(index + 1) != Some(&of[index]) {
+            for value in leaving.drain(..) {
+                let (layout, images) = size(value);
+                slots.give(layout, images, of_value[value].expect("a living value has a buffer"));
+            }
+        }
+    }
+    for value in (0..living.len()).filter(|&value| living[value]) {
+        let (layout, images) = size(value);
+        slots.give(layout, images, of_value[value].expect("a living value has a buffer"));
+    }
+    of_value
+}

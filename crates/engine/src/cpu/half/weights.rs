@@ -1,0 +1,78 @@
+//! A network's parameters as the half-precision kernels read them.
+
+use super::super::lower::{Operation, Program};
+use super::plan::{Plan, convolution_shape};
+use super::stages::Kind;
+use kernels::half::{CELL, Direction, PackedHalf, Source, backward_passes, forward_pass, pack};
+use network::Network;
+use rayon::prelude::*;
+
+/// One step's.
+#[derive(Debug)]
+pub(crate) enum StepWeights {
+    /// Wide steps read the network itself.
+    None,
+    Convolution {
+        forward: PackedHalf,
+        backward: Vec<PackedHalf>,
+        bias: Vec<f32>,
+    },
+    /// Up to whole cells.
+    Pointwise {
+        factors: Vec<f32>,
+        shift: Vec<f32>,
+    },
+}
+
+/// Packs all steps' weights, in parallel on the current pool.
+pub(crate) fn pack_all(network: &Network, program: &Program, plan: &Plan) -> Vec<StepWeights> {
+    (0..program.steps.len())
+        .into_par_iter()
+        .map(|index| step(network, program, plan, index))
+        .collect()
+}
+
+fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> StepWeights {
+    let step = &program.steps[index];
+    match plan.kinds[index] {
+        Kind::Wide => StepWeights::None,
+        Kind::Pointwise => {
+            let channels = program.values[step.output].shape.channels.next_multiple_of(CELL);
+            let (mut factors, mut shift) = match &step.operation {
+                Operation::Scale { scale, shift } => (scale.clone(), shift.clone()),
+                _ => (vec![1.0; program.values[step.output].shape.channels], Vec::new()),
+            };
+            factors.resize(channels, 0.0);
+            shift.resize(channels, 0.0);
+            StepWeights::Pointwise { factors, shift }
+        }
+        Kind::Convolution => {
+            let shape = convolution_shape(program, step);
+            let (weights, bias) = match &step.operation {
+                Operation::Convolution { weight, bias, .. } => (
+                    std::borrow::Cow::Borrowed(&network.parameters[*weight].values[..]),
+                    bias.map_or(Vec::new(), |bias| network.parameters[bias].values.clone()),
+                ),
+                Operation::Subsample { pad_before, .. } => {
+                    let mut kept = vec![0.0; shape.out_channels * shape.in_channels];
+                    for channel in 0..shape.in_channels {
+                        kept[(channel + pad_before) * shape.in_channels + channel] = 1.0;
+                    }
+                    (std::borrow::Cow::Owned(kept), Vec::new())
+                }
+                other => panic!("{other:?} is no convolution"),
+            };
+            let source = plan.places[step.input].value;
+            let gradient = Source::Cells(plan.places[step.output].gradient);
+            let passes = backward_passes(&shape);
+            let backward = passes
+                .iter()
+                .map(|pass| pack(&shape, &weights, pass, Direction::Backward, gradient));
+            StepWeights::Convolution {
+                forward: pack(&shape, &weights, &forward_pass(&shape), Direction::Forward, source),
+                backward: backward.collect(),
+                bias,
+            }
+        }
+    }
+}

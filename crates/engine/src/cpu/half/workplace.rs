@@ -1,0 +1,32 @@
+//! What one session works in: buffers for a plan, kept from session to session.
+
+use super::plan::Plan;
+use kernels::half::{Lines, Workspace};
+
+/// Buffers of one thread for one plan.
+#[derive(Debug)]
+pub(crate) struct Workplace {
+    /// Images of the plan that the buffers are for.
+    pub images: usize,
+    /// Values and gradients.
+    pub buffers: Vec<Lines<u16>>,
+    /// By value.
+    pub masks: Vec<Lines<u32>>,
+    /// The gradient by the images: sixteen numbers a pixel.
+    pub lanes: Lines<f32>,
+    pub workspace: Workspace,
+}
+
+impl Workplace {
+    /// Allocates and touches everything.
+    pub fn new(plan: &Plan, pixels: usize) -> Self {
+        let mask = |words: &Option<usize>| Lines::zeros(words.unwrap_or(0));
+        Self {
+            images: plan.images,
+            buffers: plan.buffers.iter().map(|&length| Lines::zeros(length)).collect(),
+            masks: plan.masks.iter().map(mask).collect(),
+            lanes: Lines::zeros(plan.images * pixels * kernels::LANES),
+            workspace: Workspace::default(),
+        }
+    }
+}
