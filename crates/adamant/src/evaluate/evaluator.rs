@@ -329,5 +329,6 @@ pub(super) fn stream(seed: u64, restart: u32) -> AttackStream {
 fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
     }
 }
