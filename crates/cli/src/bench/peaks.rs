@@ -44,6 +44,10 @@ impl Peaks {
     pub fn of(&self, precision: Precision) -> f64 {
         match precision {
             Precision::F32 => self.multiply_add.gflops,
+            Precision::Bf16 => {
+                let best = self.bf16_tiles.as_ref().or(self.bf16_pairs.as_ref());
+                best.unwrap_or(&self.multiply_add).gflops
+            }
         }
     }
 

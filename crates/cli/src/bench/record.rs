@@ -89,6 +89,7 @@ impl Record {
         });
         let kernel = match precision {
             Precision::F32 => engine.settings().isa.single(),
+            Precision::Bf16 => engine.settings().isa,
         };
         let program = identity("bench", settings, engine, 1);
         Self {
