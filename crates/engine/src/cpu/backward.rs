@@ -2,25 +2,31 @@
 
 use super::CpuEngine;
 use super::border;
-use super::chunk::{Chunk, Context, function, linear_shape, pooling_shape};
+use super::chunk::{Chunk, Context, Run, function, linear_shape, pooling_shape};
 use super::lower::Operation;
 use super::normalisation::{Coefficients, variant};
 use super::rearrange::{spread, unflatten};
 use super::schedule::Part;
 use crate::Logits;
 use kernels::convolution::{self, Add, GradientEpilogue, Scratch};
+use kernels::half::Lines;
 use kernels::norm::{self, BackwardCoefficients};
 use kernels::{LANES, Relu, activation, linear, pooling};
 use network::{Activation, Statistics};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// What a chunk holds on its way back.
 #[derive(Debug, Default)]
 pub(crate) struct Reverse {
     /// By value: the sum of the gradients so far; empty if none has come.
     pub gradients: Vec<Vec<f32>>,
+    /// The same of values in half precision.
+    pub cells: Vec<Lines<u16>>,
     /// By step: the gradient by the output of a step with weights, until the weights' gradient is summed.
     pub pending: Vec<Vec<f32>>,
+    /// The same where the output is in half precision.
+    pub pending_cells: Vec<Lines<u16>>,
     /// By step: per image the sums of `dy` and of `dy * xhat` (a gain: of `dy * x`).
     pub sums: Vec<Vec<f64>>,
 }
@@ -43,7 +49,9 @@ impl Backward<'_> {
         let classes = program.classes;
         let mut reverse = Reverse {
             gradients: vec![Vec::new(); program.values.len()],
+            cells: program.values.iter().map(|_| Lines::default()).collect(),
             pending: vec![Vec::new(); program.steps.len()],
+            pending_cells: program.steps.iter().map(|_| Lines::default()).collect(),
             sums: vec![Vec::new(); program.steps.len()],
         };
         let mut buffer = self.take(program.output);
@@ -67,21 +75,27 @@ impl Backward<'_> {
         chunks.par_iter().zip(reverses).for_each(|(chunk, reverse)| {
             let mut scratch = engine.shared.scratch();
             for part in stretch {
-                match *part {
-                    Part::Reduce(index) => self.reduce(chunk, reverse, index),
-                    Part::Apply(index) => self.apply(chunk, reverse, index, &mut scratch),
+                match (*part, self.context.half) {
+                    (Part::Reduce(index), None) => self.reduce(chunk, reverse, index),
+                    (Part::Reduce(index), Some(half)) => {
+                        self.reduce_half(half, chunk, reverse, index);
+                    }
+                    (Part::Apply(index), None) => self.apply(chunk, reverse, index, &mut scratch),
+                    (Part::Apply(index), Some(half)) => {
+                        self.apply_half(half, chunk, reverse, index);
+                    }
                 }
             }
             engine.shared.return_scratch(scratch);
         });
     }
 
-    fn take(&self, value: usize) -> Vec<f32> {
+    pub fn take(&self, value: usize) -> Vec<f32> {
         let length = self.context.program.values[value].gradient_len();
         self.context.buffers.take(self.chunk_images * length)
     }
 
-    fn length(&self, chunk: &Chunk<'_>, value: usize) -> usize {
+    pub fn length(&self, chunk: &Chunk<'_>, value: usize) -> usize {
         chunk.count * self.context.program.values[value].gradient_len()
     }
 
@@ -241,7 +255,7 @@ impl Backward<'_> {
     }
 
     /// The gradient by the input of a step that overwrites it; what came before is added afterwards.
-    fn input_gradient(
+    pub fn input_gradient(
         &self,
         chunk: &Chunk<'_>,
         reverse: &Reverse,
@@ -284,7 +298,7 @@ impl Backward<'_> {
     }
 
     /// Whether a step is the last to add to a value's gradient; `after` is what it will add to later.
-    fn completes(&self, index: usize, value: usize, after: Option<usize>) -> bool {
+    pub fn completes(&self, index: usize, value: usize, after: Option<usize>) -> bool {
         let first = self.context.readers[value].map(|(first, _)| first);
         first == Some(index) && after != Some(value)
     }
@@ -320,36 +334,19 @@ impl Backward<'_> {
         dy: &[f32],
         dx: &mut [f32],
     ) {
-        let Context { isa, network, program, .. } = self.context;
+        let Context { isa, program, .. } = self.context;
         let step = &program.steps[index];
         let layout = program.values[step.input];
         let zeros = vec![0.0; layout.stride];
         for run in chunk.runs(&self.context, index) {
             let range = run.first * layout.len()..run.end * layout.len();
-            let x = || &chunk.value(program, step.input)[range.clone()];
             let (dy, dx) = (&dy[range.clone()], &mut dx[range.clone()]);
-            match &step.operation {
-                Operation::Batch(layer) => {
-                    let domain = self.context.domains[chunk.first + run.first];
-                    let known = self.norms[index].get(variant(layer, domain));
-                    match known.and_then(Option::as_ref) {
-                        Some(coefficients) => norm::backward_apply(isa, coefficients, x(), dy, dx),
-                        None => {
-                            let slope = run.coefficients.slope(&zeros);
-                            norm::apply(isa, dy, slope, None, Relu::No, None, dx);
-                        }
-                    }
+            match self.norm_coefficients(chunk, reverse, index, &run) {
+                Some(coefficients) => {
+                    let x = &chunk.value(program, step.input)[range];
+                    norm::backward_apply(isa, &coefficients, x, dy, dx);
                 }
-                Operation::Group { groups, weight, .. } => {
-                    let gamma = &network.parameters[*weight].values;
-                    let sums = &reverse.sums[index][run.first * 2 * layout.stride..];
-                    let (gradient, product) = sums[..2 * layout.stride].split_at(layout.stride);
-                    let gradient = group_means(gamma, *groups, layout.pixels(), gradient);
-                    let product = group_means(gamma, *groups, layout.pixels(), product);
-                    let coefficients = run.coefficients.backward(&gradient, &product);
-                    norm::backward_apply(isa, &coefficients, x(), dy, dx);
-                }
-                _ => {
+                None => {
                     let slope = run.coefficients.slope(&zeros);
                     norm::apply(isa, dy, slope, None, Relu::No, None, dx);
                 }
@@ -357,8 +354,36 @@ impl Backward<'_> {
         }
     }
 
+    /// How a normalisation with statistics of its images goes back; none where the gradient is scaled and that is all.
+    pub fn norm_coefficients(
+        &self,
+        chunk: &Chunk<'_>,
+        reverse: &Reverse,
+        index: usize,
+        run: &Run<'_>,
+    ) -> Option<Cow<'_, BackwardCoefficients>> {
+        let step = &self.context.program.steps[index];
+        match &step.operation {
+            Operation::Batch(layer) => {
+                let domain = self.context.domains[chunk.first + run.first];
+                let known = self.norms[index].get(variant(layer, domain));
+                known.and_then(Option::as_ref).map(Cow::Borrowed)
+            }
+            Operation::Group { groups, weight, .. } => {
+                let layout = self.context.program.values[step.input];
+                let gamma = &self.context.network.parameters[*weight].values;
+                let sums = &reverse.sums[index][run.first * 2 * layout.stride..];
+                let (gradient, product) = sums[..2 * layout.stride].split_at(layout.stride);
+                let gradient = group_means(gamma, *groups, layout.pixels(), gradient);
+                let product = group_means(gamma, *groups, layout.pixels(), product);
+                Some(Cow::Owned(run.coefficients.backward(&gradient, &product)))
+            }
+            _ => None,
+        }
+    }
+
     /// Adds a gradient to a value's, taking the buffer if it is the first.
-    fn add_to(&self, reverse: &mut Reverse, value: usize, gradient: Vec<f32>) {
+    pub fn add_to(&self, reverse: &mut Reverse, value: usize, gradient: Vec<f32>) {
         let sum = &mut reverse.gradients[value];
         if sum.is_empty() {
             *sum = gradient;

@@ -4,6 +4,7 @@
 //! norms with batch statistics nothing passes from one chunk to another, so a worker takes one chunk through all steps
 //! in between while its values are in cache.
 
+use super::bf16::HalfProgram;
 use super::buffers::BufferPool;
 use super::lower::{BatchParameters, Operation, Program, Step, Value};
 use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
@@ -12,6 +13,7 @@ use super::segments::{Kept, makes_mask};
 use super::weights::Weights;
 use kernels::activation::Function;
 use kernels::convolution::{self, Add, Epilogue, Scratch};
+use kernels::half::Lines;
 use kernels::linear::{self, LinearShape};
 use kernels::norm::{self, Affine};
 use kernels::pooling::{self, PoolingShape};
@@ -24,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub isa: Isa,
     pub network: &'a Network,
     pub program: &'a Program,
+    /// Layouts and tables if the pass is in half precision.
+    pub half: Option<&'a HalfProgram>,
     /// [`Program::readers`].
     pub readers: &'a [Option<(usize, usize)>],
     pub weights: &'a Weights,
@@ -46,15 +50,15 @@ pub(crate) enum Keep<'a> {
 }
 
 impl Keep<'_> {
-    fn value(self, value: usize) -> bool {
+    pub fn value(self, value: usize) -> bool {
         matches!(self, Self::ForBackward(kept) if kept.values[value])
     }
 
-    fn mask(self, value: usize) -> bool {
+    pub fn mask(self, value: usize) -> bool {
         matches!(self, Self::ForBackward(kept) if kept.masks[value])
     }
 
-    fn step(self, step: usize) -> bool {
+    pub fn step(self, step: usize) -> bool {
         matches!(self, Self::ForBackward(kept) if kept.steps[step])
     }
 }
@@ -70,12 +74,16 @@ pub(crate) struct Chunk<'a> {
     below: Option<&'a Chunk<'a>>,
     /// By value; empty if not computed yet, fused away or freed.
     pub values: Vec<Vec<f32>>,
+    /// By value in half precision; empty as `values`.
+    pub cells: Vec<Lines<u16>>,
     /// By value that a ReLU made: one bit per number, set where it is above zero.
-    masks: Vec<Vec<u16>>,
+    pub masks: Vec<Vec<u16>>,
+    /// The same by value in half precision, one word a cell.
+    pub words: Vec<Vec<u32>>,
     /// By step: which pixel won in a max pool.
     winners: Vec<Vec<u32>>,
     /// By step: coefficients per image of group norms.
-    groups: Vec<Vec<Coefficients>>,
+    pub groups: Vec<Vec<Coefficients>>,
     /// By value, for batch statistics: per image the means, then the centred squares.
     pub moments: Vec<Vec<f64>>,
 }
@@ -88,7 +96,9 @@ impl<'a> Chunk<'a> {
             count,
             below: None,
             values: vec![Vec::new(); program.values.len()],
+            cells: program.values.iter().map(|_| Lines::default()).collect(),
             masks: vec![Vec::new(); program.values.len()],
+            words: vec![Vec::new(); program.values.len()],
             winners: vec![Vec::new(); program.steps.len()],
             groups: vec![Vec::new(); program.steps.len()],
             moments: vec![Vec::new(); program.values.len()],
@@ -105,6 +115,16 @@ impl<'a> Chunk<'a> {
         &self.find(|chunk| &chunk.values[value])[..self.count * program.values[value].len()]
     }
 
+    /// A value in half precision, as long as a full chunk needs; empty for others.
+    pub fn cells(&self, value: usize) -> &[u16] {
+        &self.holder(|chunk| chunk.cells[value].is_empty()).cells[value]
+    }
+
+    /// The mask of a value in half precision that a ReLU made; empty for others. As long as a full chunk needs.
+    pub fn words(&self, value: usize) -> &[u32] {
+        self.find(|chunk| &chunk.words[value])
+    }
+
     /// The mask of a value that a ReLU made; empty for others. As long as a full chunk needs.
     pub fn mask(&self, value: usize) -> &[u16] {
         self.find(|chunk| &chunk.masks[value])
@@ -117,17 +137,24 @@ impl<'a> Chunk<'a> {
 
     /// What is here, else what is below.
     fn find<T>(&self, own: impl for<'c> Fn(&'c Chunk<'a>) -> &'c Vec<T>) -> &[T] {
-        match (own(self), self.below) {
-            (own, None) => own,
-            (held, Some(_)) if !held.is_empty() => held,
-            (_, Some(below)) => own(below),
+        own(self.holder(|chunk| own(chunk).is_empty()))
+    }
+
+    /// The first of the chunks from here down that holds something; the lowest if none does.
+    fn holder(&self, is_empty: impl Fn(&Chunk<'a>) -> bool) -> &Chunk<'a> {
+        let mut at = self;
+        while let Some(below) = at.below.filter(|_| is_empty(at)) {
+            at = below;
         }
+        at
     }
 
     /// Returns all buffers.
     pub fn free(mut self, buffers: &BufferPool) {
         self.values.drain(..).for_each(|value| buffers.give(value));
         self.masks.drain(..).for_each(|mask| buffers.give_mask(mask));
+        self.cells.drain(..).for_each(|cells| buffers.give_cells(cells));
+        self.words.drain(..).for_each(|words| buffers.give_words(words));
     }
 
     /// Returns what some steps have made.
@@ -136,6 +163,8 @@ impl<'a> Chunk<'a> {
             let output = program.steps[index].output;
             buffers.give(std::mem::take(&mut self.values[output]));
             buffers.give_mask(std::mem::take(&mut self.masks[output]));
+            buffers.give_cells(std::mem::take(&mut self.cells[output]));
+            buffers.give_words(std::mem::take(&mut self.words[output]));
             self.winners[index] = Vec::new();
             self.groups[index] = Vec::new();
         }
@@ -146,6 +175,8 @@ impl<'a> Chunk<'a> {
         let coefficients =
             |group: &Vec<Coefficients>| group.iter().map(Coefficients::bytes).sum::<usize>();
         4 * self.values.iter().map(Vec::len).sum::<usize>()
+            + 2 * self.cells.iter().map(|cells| cells.len()).sum::<usize>()
+            + 4 * self.words.iter().map(Vec::len).sum::<usize>()
             + 2 * self.masks.iter().map(Vec::len).sum::<usize>()
             + 4 * self.winners.iter().map(Vec::len).sum::<usize>()
             + 8 * self.moments.iter().map(Vec::len).sum::<usize>()
@@ -154,6 +185,11 @@ impl<'a> Chunk<'a> {
 
     /// Computes per image and channel the mean and the centred squares of a value.
     pub fn measure(&mut self, context: &Context<'_>, value: usize) {
+        if let Some(layout) = context.half.and_then(|half| half.layout(value))
+            && !self.cells(value).is_empty()
+        {
+            return self.measure_cells(context, layout, value);
+        }
         let layout = context.program.values[value];
         let mut moments = vec![0.0; self.count * 2 * layout.stride];
         let images = self.value(context.program, value).chunks_exact(layout.len());
@@ -168,6 +204,20 @@ impl<'a> Chunk<'a> {
 
     /// Runs one step, then frees what nobody will read again; what it reads must have been computed.
     pub fn forward(
+        &mut self,
+        context: &Context<'_>,
+        index: usize,
+        images: usize,
+        scratch: &mut Scratch,
+    ) {
+        match context.half {
+            Some(half) => self.forward_half(context, half, index, images, scratch),
+            None => self.forward_single(context, index, images, scratch),
+        }
+    }
+
+    /// One step in f32.
+    pub fn forward_single(
         &mut self,
         context: &Context<'_>,
         index: usize,
@@ -337,7 +387,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    fn group_coefficients(&mut self, context: &Context<'_>, step: &Step) -> Vec<Coefficients> {
+    pub fn group_coefficients(&mut self, context: &Context<'_>, step: &Step) -> Vec<Coefficients> {
         let Operation::Group { groups, epsilon, weight, bias } = step.operation else {
             panic!("group statistics of {:?}", step.operation);
         };
@@ -385,7 +435,7 @@ fn batch_runs<'a>(
     runs
 }
 
-fn relu(step: &Step) -> Relu {
+pub(crate) fn relu(step: &Step) -> Relu {
     match step.activation {
         Some(Activation::Relu) => Relu::Yes,
         _ => Relu::No,

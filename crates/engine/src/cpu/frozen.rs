@@ -66,6 +66,7 @@ impl SingleFrozen {
         Context {
             isa: self.isa,
             network: &self.network,
+            half: None,
             program: &self.program,
             weights,
             buffers,

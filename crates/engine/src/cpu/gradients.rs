@@ -44,7 +44,9 @@ impl CpuEngine {
                 recording.recompute(self, network, segment, &mut chunks);
             }
             let steps = segment.steps.clone();
-            let weights = Weights::of(network, program, steps.clone(), Direction::BackwardData);
+            let half = recording.half.as_deref();
+            let direction = Direction::BackwardData;
+            let weights = Weights::of_training(network, program, half, steps.clone(), direction);
             let mut backward = Backward {
                 context: recording.context(self, network, &weights, Keep::Nothing),
                 chunk_images: recording.chunk_images,
@@ -68,6 +70,7 @@ impl CpuEngine {
                         }
                         Part::Apply(index) if parameters => weight_gradient::accumulate(
                             self,
+                            half,
                             program,
                             &chunks,
                             &mut reverses,
@@ -88,6 +91,7 @@ impl CpuEngine {
         }
         for reverse in reverses {
             reverse.gradients.into_iter().for_each(|buffer| self.shared.buffers.give(buffer));
+            reverse.cells.into_iter().for_each(|cells| self.shared.buffers.give_cells(cells));
         }
         Ok(gradients)
     }

@@ -4,6 +4,7 @@
 //! all chunks through a training pass, forward and back; `frozen` is the faster engine of attacks and evaluation.
 
 mod backward;
+mod bf16;
 mod border;
 mod buffers;
 mod chunk;
@@ -28,9 +29,11 @@ pub use precision::{CpuFrozen, CpuSession};
 pub use record::CpuRecording;
 
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
+use bf16::HalfProgram;
 use buffers::BufferPool;
 use kernels::convolution::Scratch;
 pub use kernels::{Isa, peak};
+use lower::Program;
 use network::{Domain, Network, Pass};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,6 +52,8 @@ pub struct CpuEngine {
     settings: CpuSettings,
     isa: Isa,
     budget: Option<MemoryBudget>,
+    /// Of training passes.
+    precision: Precision,
     pool: rayon::ThreadPool,
     shared: Arc<Shared>,
 }
@@ -58,6 +63,8 @@ pub struct CpuEngine {
 pub(crate) struct Shared {
     buffers: BufferPool,
     scratches: Mutex<Vec<Scratch>>,
+    /// Layouts and tables of the last training pass in half precision.
+    training: Mutex<Option<Arc<HalfProgram>>>,
     /// What ended sessions worked in.
     sessions: Mutex<Vec<BufferPool>>,
     /// Whether a budget has to be kept.
@@ -129,7 +136,28 @@ impl CpuEngine {
                 threads: settings.threads,
                 reason: error.to_string(),
             })?;
-        Ok(Self { settings, isa: settings.isa, budget: None, pool, shared: Arc::default() })
+        let (isa, precision) = (settings.isa, Precision::F32);
+        Ok(Self { settings, isa, budget: None, precision, pool, shared: Arc::default() })
+    }
+
+    /// Runs training passes in a precision: values and gradients, while weights, statistics and sums stay f32.
+    pub fn training_in(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Layouts and tables for a training pass, from the last if it was the same.
+    fn half_program(&self, program: &Program, chunk_images: usize) -> Option<Arc<HalfProgram>> {
+        if self.precision == Precision::F32 {
+            return None;
+        }
+        let mut known =
+            self.shared.training.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(half) = known.as_ref().filter(|half| half.fits(program, chunk_images)) {
+            return Some(Arc::clone(half));
+        }
+        let half = Arc::new(HalfProgram::new(program, chunk_images));
+        *known = Some(Arc::clone(&half));
+        Some(half)
     }
 
     /// Keeps every training step within a budget: what does not fit is computed again by the backward. Results have the

@@ -1,5 +1,6 @@
 //! The forward of a training step: all threads, batch or running statistics, and what the backward needs is kept.
 
+use super::bf16::HalfProgram;
 use super::border;
 use super::chunk::{Chunk, Context, Keep};
 use super::lower::{BatchParameters, Operation, Program};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct CpuRecording {
     pub(crate) program: Program,
+    /// Layouts and tables if the pass is in half precision.
+    pub(crate) half: Option<Arc<HalfProgram>>,
     pub(crate) statistics: Statistics,
     pub(crate) count: usize,
     /// Images of a full chunk.
@@ -78,6 +81,7 @@ impl CpuEngine {
             domains,
             batch: vec![None; program.steps.len()],
             readers: program.readers(),
+            half: self.half_program(&program, chunk_images),
             kept: Kept::between(&program, &segments),
             segments,
             moments: Moments::default(),
@@ -108,6 +112,7 @@ impl CpuRecording {
             isa: engine.isa,
             network,
             program: &self.program,
+            half: self.half.as_deref(),
             readers: &self.readers,
             weights,
             buffers: &self.shared.buffers,
@@ -136,7 +141,9 @@ impl CpuRecording {
         let stretches = forward_stretches(&self.program, &measured, &self.segments);
         for (position, stretches) in stretches.iter().enumerate() {
             let steps = self.segments[position].steps.clone();
-            let weights = Weights::of(network, &self.program, steps, Direction::Forward);
+            let half = self.half.as_deref();
+            let weights =
+                Weights::of_training(network, &self.program, half, steps, Direction::Forward);
             for stretch in stretches {
                 for index in stretch.clone() {
                     self.normalise_with(network, index, &mut chunks)?;
@@ -175,7 +182,8 @@ impl CpuRecording {
     ) {
         let program = &self.program;
         let steps = segment.steps.clone();
-        let weights = Weights::of(network, program, steps, Direction::Forward);
+        let half = self.half.as_deref();
+        let weights = Weights::of_training(network, program, half, steps, Direction::Forward);
         let all = Kept::all(program, Weighted::Yes);
         let context = self.context(engine, network, &weights, Keep::ForBackward(&all));
         chunks.par_iter_mut().for_each(|chunk| {

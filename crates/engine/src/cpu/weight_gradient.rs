@@ -2,6 +2,7 @@
 
 use super::CpuEngine;
 use super::backward::Reverse;
+use super::bf16::{self, HalfProgram};
 use super::border;
 use super::chunk::{Chunk, linear_shape};
 use super::lower::{Operation, Program};
@@ -12,6 +13,7 @@ use std::ops::Range;
 /// Writes the weight gradient of a convolution or linear step, if it is one, and frees the gradient it was made of.
 pub(crate) fn accumulate(
     engine: &CpuEngine,
+    half: Option<&HalfProgram>,
     program: &Program,
     chunks: &[Chunk<'_>],
     reverses: &mut [Reverse],
@@ -19,12 +21,16 @@ pub(crate) fn accumulate(
     gradients: &mut [Vec<f32>],
 ) {
     let step = &program.steps[index];
-    match &step.operation {
-        Operation::Convolution { shape, weight, .. } => {
+    match (&step.operation, half) {
+        (Operation::Convolution { weight, .. }, Some(half)) => {
+            let by_weight = &mut gradients[weight.0];
+            return bf16::accumulate(engine, half, program, chunks, reverses, index, by_weight);
+        }
+        (Operation::Convolution { shape, weight, .. }, None) => {
             gradients[weight.0] =
                 convolution_weights(engine, program, chunks, reverses, index, shape);
         }
-        Operation::Linear { weight, bias } => {
+        (Operation::Linear { weight, bias }, _) => {
             let shape = linear_shape(program, step);
             let mut by_weight = std::mem::take(&mut gradients[weight.0]);
             for (chunk, reverse) in chunks.iter().zip(&*reverses) {

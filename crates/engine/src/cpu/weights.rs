@@ -1,10 +1,12 @@
 //! Parameters as the kernels read them: packed once per pass or per freeze.
 
+use super::bf16::HalfProgram;
 use super::lower::{Operation, Program};
 use super::normalisation::Coefficients;
 use kernels::ConvolutionShape;
 pub(crate) use kernels::convolution::Direction;
 use kernels::convolution::{Algorithm, Packed, pack};
+use kernels::half::PackedHalf;
 use network::Network;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,6 +15,8 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 struct StepWeights {
     packed: Option<Packed>,
+    /// In half precision: one forward, one for each phase of the stride backward.
+    half: Vec<PackedHalf>,
     scale: Option<Coefficients>,
 }
 
@@ -28,7 +32,7 @@ impl Weights {
     /// Packs those of all steps for many passes, each for its fastest algorithm, in parallel on the current pool.
     pub fn fastest(network: &Network, program: &Program, direction: Direction) -> Self {
         let all = 0..program.steps.len();
-        Self::packed(network, program, all, direction, Algorithm::fastest)
+        Self::packed(network, program, None, all, direction, Algorithm::fastest)
     }
 
     /// Packs those of some steps for one pass: a deep network's need not all exist at once.
@@ -38,30 +42,55 @@ impl Weights {
         chosen: Range<usize>,
         direction: Direction,
     ) -> Self {
-        Self::packed(network, program, chosen, direction, |_| Algorithm::Direct)
+        Self::of_training(network, program, None, chosen, direction)
+    }
+
+    /// The same, in half precision if layouts for it are given.
+    pub fn of_training(
+        network: &Network,
+        program: &Program,
+        half: Option<&HalfProgram>,
+        chosen: Range<usize>,
+        direction: Direction,
+    ) -> Self {
+        Self::packed(network, program, half, chosen, direction, |_| Algorithm::Direct)
     }
 
     fn packed(
         network: &Network,
         program: &Program,
+        half: Option<&HalfProgram>,
         chosen: Range<usize>,
         direction: Direction,
         algorithm: fn(&ConvolutionShape) -> Algorithm,
     ) -> Self {
         let first = chosen.start;
-        let steps = program.steps[chosen].par_iter().map(|step| match &step.operation {
-            Operation::Convolution { shape, weight, .. } => {
+        let steps = chosen.into_par_iter().map(|index| (index, &program.steps[index]));
+        let steps = steps.map(|(index, step)| match (&step.operation, half) {
+            (Operation::Convolution { weight, .. }, Some(half)) => {
+                let weight = &network.parameters[*weight].values;
+                StepWeights {
+                    half: half.pack(step, index, weight, direction),
+                    ..Default::default()
+                }
+            }
+            (Operation::Convolution { shape, weight, .. }, None) => {
                 let weight = &network.parameters[*weight].values;
                 let packed = pack(shape, weight, direction, algorithm(shape));
-                StepWeights { packed: Some(packed), scale: None }
+                StepWeights { packed: Some(packed), ..Default::default() }
             }
-            Operation::Scale { scale, shift } => StepWeights {
+            (Operation::Scale { scale, shift }, _) => StepWeights {
                 scale: Some(Coefficients::fixed(program.values[step.input].stride, scale, shift)),
                 ..StepWeights::default()
             },
             _ => StepWeights::default(),
         });
         Self { first, steps: steps.collect() }
+    }
+
+    /// Of a convolution in half precision: one forward, one for each phase of the stride backward.
+    pub fn half(&self, step: usize) -> &[PackedHalf] {
+        &self.steps[step - self.first].half
     }
 
     /// Of a convolution, in the direction asked for.

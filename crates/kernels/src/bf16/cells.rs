@@ -48,8 +48,8 @@ per_isa! {
     /// Zeroes what a mask of one word a cell does not keep.
     fn keep_cells(mask: &[u32], values: &mut [u16]) {
         for (bits, cell) in mask.iter().zip(values.chunks_exact_mut(CELL)) {
-            for channel in 0..CELL {
-                cell[channel] &= (((bits >> channel) & 1) as u16).wrapping_neg();
+            for (channel, x) in cell.iter_mut().enumerate() {
+                *x &= (((bits >> channel) & 1) as u16).wrapping_neg();
             }
         }
     }

@@ -190,21 +190,21 @@ fn list_steps(grid: &Grid, kernel_row: usize, steps: &mut Vec<Step>) {
     }
 }
 
-/// Adds sums of `panels` to PyTorch's layout of all weights.
+/// Adds sums of some panels to the weights of their output channels in PyTorch's layout.
 ///
-/// Shapes: `sums` as [`weight_gradient`] leaves them, `weights` `[out_channels, in_channels, kernel, kernel]`.
+/// Shapes: `sums` as [`weight_gradient`] leaves them, `weights` `[at most 16 panels, in_channels, kernel, kernel]`.
 pub fn unpack_weight_sums(
     shape: &ConvolutionShape,
-    panels: Range<usize>,
+    panels: usize,
     sums: &[f32],
     weights: &mut [f32],
 ) {
-    assert_eq!(weights.len(), shape.weight_len(), "weights of {shape:?}");
-    assert_eq!(sums.len(), weight_sums_len(shape, panels.len()), "weight sums of {shape:?}");
     let (taps, channels) = (shape.kernel * shape.kernel, shape.in_channels);
+    let outputs = weights.len() / (channels * taps);
+    assert_eq!(outputs.div_ceil(LANES), panels, "weights of {panels} panels of {shape:?}");
+    assert_eq!(sums.len(), weight_sums_len(shape, panels), "weight sums of {shape:?}");
     let in_panels = channels.div_ceil(LANES);
-    let rows = weights.chunks_exact_mut(channels * taps).skip(panels.start * LANES);
-    for (output, weights) in rows.take(panels.len() * LANES).enumerate() {
+    for (output, weights) in weights.chunks_exact_mut(channels * taps).enumerate() {
         let own = &sums[output / LANES * taps * in_panels * SUMS..][..taps * in_panels * SUMS];
         for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
             let at = channel / LANES * SUMS + output % LANES * LANES + channel % LANES;

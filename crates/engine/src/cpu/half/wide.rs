@@ -182,6 +182,7 @@ fn context<'c>(
     let wide = &tile.frozen.wide;
     let place = usize::from(direction != Direction::Forward);
     Context {
+        half: None,
         isa: tile.frozen.isa,
         network: &tile.frozen.network,
         program: &tile.frozen.program,
