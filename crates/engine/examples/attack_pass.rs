@@ -1,7 +1,7 @@
 //! Times the frozen attack pass (forward and input gradient) and a training step of an architecture.
 //!
 //! `cargo run --release -p engine --example attack_pass -- [ARCHITECTURE] [IMAGES] [SIDE] [CHANNELS]`, by default `resnet18-cifar 64 32 3`;
-//! `THREADS`, `ADAMANT_ISA`, `PRECISION` (`bf16`) and `PART` (`frozen` or `training`, for profiles) in the environment. Operations are nominal: two per multiply-add of every convolution and
+//! `THREADS`, `ADAMANT_ISA`, `PRECISION` (`bf16`) and `PART` (`attack`, `frozen` or `training`, for profiles) in the environment. Operations are nominal: two per multiply-add of every convolution and
 //! linear layer, the attack pass counts them twice, the training step three times. The peak is measured in the same run.
 
 use engine::cpu::{CpuEngine, CpuSettings};
@@ -82,6 +82,9 @@ fn main() {
     };
     let part = std::env::var("PART").unwrap_or_default();
     if part != "training" {
+        if part == "attack" {
+            return report("attack pass", pass(true), 2.0 * flops);
+        }
         let freeze = best(|| drop(engine.freeze(&network, Domain::CLEAN, precision)));
         println!("{:<18} {:8.2} ms | processor {:8.2} ms", "freeze", freeze.wall, freeze.processor);
         println!("tile {}", frozen.tile());

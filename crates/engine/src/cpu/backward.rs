@@ -3,7 +3,7 @@
 use super::CpuEngine;
 use super::border;
 use super::chunk::{Chunk, Context, Run, function, linear_shape, pooling_shape};
-use super::lower::Operation;
+use super::lower::{Operation, Program};
 use super::normalisation::{Coefficients, variant};
 use super::rearrange::{spread, unflatten};
 use super::schedule::Part;
@@ -43,17 +43,35 @@ pub(crate) struct Backward<'a> {
     pub norms: Vec<Vec<Option<BackwardCoefficients>>>,
 }
 
-impl Backward<'_> {
-    pub fn start(&self, chunk: &Chunk<'_>, logit_gradient: &Logits) -> Reverse {
-        let program = self.context.program;
-        let classes = program.classes;
-        let mut reverse = Reverse {
+impl Reverse {
+    /// No gradient has come yet.
+    fn new(program: &Program) -> Self {
+        Self {
             gradients: vec![Vec::new(); program.values.len()],
             cells: program.values.iter().map(|_| Lines::default()).collect(),
             pending: vec![Vec::new(); program.steps.len()],
             pending_cells: program.steps.iter().map(|_| Lines::default()).collect(),
             sums: vec![Vec::new(); program.steps.len()],
-        };
+        }
+    }
+}
+
+impl Backward<'_> {
+    /// At a value whose gradient is complete: `gradient` holds that of the chunk's images first.
+    pub fn resume(&self, chunk: &Chunk<'_>, value: usize, gradient: &[f32]) -> Reverse {
+        let mut reverse = Reverse::new(self.context.program);
+        let mut buffer = self.take(value);
+        let length = self.length(chunk, value);
+        buffer[..length].copy_from_slice(&gradient[..length]);
+        reverse.gradients[value] = buffer;
+        reverse
+    }
+
+    /// At the logits.
+    pub fn start(&self, chunk: &Chunk<'_>, logit_gradient: &Logits) -> Reverse {
+        let program = self.context.program;
+        let classes = program.classes;
+        let mut reverse = Reverse::new(program);
         let mut buffer = self.take(program.output);
         let rows = &logit_gradient.values[chunk.first * classes..][..chunk.count * classes];
         border::load_padded(rows, classes, &mut buffer);

@@ -149,6 +149,32 @@ impl<'a> Chunk<'a> {
         at
     }
 
+    /// Takes a value, with its mask, from chunks that hold fewer images each, the first of them this chunk's first.
+    pub fn gather<'c>(
+        &mut self,
+        context: &Context<'_>,
+        value: usize,
+        images: usize,
+        parts: impl Iterator<Item = &'c mut Chunk<'static>>,
+    ) {
+        let length = context.program.values[value].len();
+        self.values[value] = context.buffers.take(images * length);
+        for part in parts {
+            let own = (part.first - self.first) * length..;
+            let numbers = &part.values[value][..part.count * length];
+            self.values[value][own.clone()][..numbers.len()].copy_from_slice(numbers);
+            if !part.masks[value].is_empty() {
+                if self.masks[value].is_empty() {
+                    self.masks[value] = context.buffers.take_mask(images * length / LANES);
+                }
+                let bits = &part.masks[value][..numbers.len() / LANES];
+                self.masks[value][own.start / LANES..][..bits.len()].copy_from_slice(bits);
+            }
+            context.buffers.give(std::mem::take(&mut part.values[value]));
+            context.buffers.give_mask(std::mem::take(&mut part.masks[value]));
+        }
+    }
+
     /// Returns all buffers.
     pub fn free(mut self, buffers: &BufferPool) {
         self.values.drain(..).for_each(|value| buffers.give(value));

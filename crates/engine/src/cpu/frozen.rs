@@ -7,8 +7,9 @@ use super::chunk::{Chunk, Context, Keep};
 use super::describe;
 use super::lower::Program;
 use super::record::load;
-use super::schedule::{Weighted, chunk_images, wanted};
+use super::schedule::{Weighted, wanted};
 use super::segments::Kept;
+use super::stages::{Stage, stages};
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
 use crate::{
@@ -31,6 +32,7 @@ pub(crate) struct SingleFrozen {
     backward: Weights,
     readers: Vec<Option<(usize, usize)>>,
     kept: Kept,
+    stages: Vec<Stage>,
     tile: usize,
 }
 
@@ -44,14 +46,18 @@ impl SingleFrozen {
         engine.shared.begin(&network.graph);
         let network = network::fold::fold(network, domain)?;
         let program = Program::new(&network)?;
+        let readers = program.readers();
+        let stages = stages(&program, &readers);
+        let tile = stages.last().map_or(1, |stage| stage.images);
         Ok(Self {
             isa: engine.isa,
             shared: Arc::clone(&engine.shared),
             forward: Weights::fastest(&network, &program, Direction::Forward),
             backward: Weights::fastest(&network, &program, Direction::BackwardData),
-            readers: program.readers(),
+            readers,
             kept: Kept::all(&program, Weighted::No),
-            tile: chunk_images(&program),
+            stages,
+            tile,
             network,
             program,
         })
@@ -116,38 +122,58 @@ impl Drop for SingleSession<'_> {
 }
 
 impl SingleSession<'_> {
-    /// The forward of one tile.
+    /// The forward of one tile, stage by stage; what it leaves is by stage.
     fn forward(
         &mut self,
         pixels: &[f32],
         logits: &mut [f32],
         keep: Keep<'_>,
         observer: &mut dyn StepObserver,
-    ) -> Chunk<'static> {
+    ) -> Vec<Vec<Chunk<'static>>> {
         let frozen = self.frozen;
         let program = &frozen.program;
         let context = frozen.context(&frozen.forward, &self.buffers, keep);
-        let mut chunk = Chunk::new(program, 0, pixels.len() / program.input_shape.len());
-        load(&context, &mut chunk, frozen.tile, pixels);
-        for index in 0..program.steps.len() {
-            observer.before(Way::Forward, index);
-            chunk.forward(&context, index, frozen.tile, &mut self.scratch);
-            observer.after(Way::Forward, index);
+        let count = pixels.len() / program.input_shape.len();
+        let mut done: Vec<Vec<Chunk<'static>>> = Vec::new();
+        for stage in &frozen.stages {
+            let mut chunks = Vec::new();
+            for first in (0..count).step_by(stage.images) {
+                let mut chunk = Chunk::new(program, first, stage.images.min(count - first));
+                match (stage.entry, done.last_mut()) {
+                    (Some(entry), Some(before)) => {
+                        let own = |part: &&mut Chunk<'_>| stage.holds(first, part.first);
+                        let parts = before.iter_mut().filter(own);
+                        chunk.gather(&context, entry, stage.images, parts);
+                    }
+                    _ => load(&context, &mut chunk, stage.images, pixels),
+                }
+                for index in stage.steps.clone() {
+                    observer.before(Way::Forward, index);
+                    chunk.forward(&context, index, stage.images, &mut self.scratch);
+                    observer.after(Way::Forward, index);
+                }
+                chunks.push(chunk);
+            }
+            done.push(chunks);
         }
-        border::store_dense(chunk.value(program, program.output), program.classes, logits);
-        chunk
+        for chunk in done.last().into_iter().flatten() {
+            let rows =
+                &mut logits[chunk.first * program.classes..][..chunk.count * program.classes];
+            border::store_dense(chunk.value(program, program.output), program.classes, rows);
+        }
+        done
     }
 
     fn backward(
         &mut self,
-        chunk: &Chunk<'_>,
+        done: &[Vec<Chunk<'_>>],
         logit_gradient: &Logits,
         pixels: &mut [f32],
         observer: &mut dyn StepObserver,
     ) {
         let frozen = self.frozen;
         let program = &frozen.program;
-        let backward = Backward {
+        let mut backward = Backward {
             context: frozen.context(&frozen.backward, &self.buffers, Keep::Nothing),
             chunk_images: frozen.tile,
             wanted: wanted(program, Wants::Input),
@@ -155,16 +181,48 @@ impl SingleSession<'_> {
             statistics: Statistics::Running,
             norms: vec![Vec::new(); program.steps.len()],
         };
-        let mut reverse = backward.start(chunk, logit_gradient);
-        for index in (0..program.steps.len()).rev() {
-            observer.before(Way::Backward, index);
-            backward.reduce(chunk, &mut reverse, index);
-            backward.apply(chunk, &mut reverse, index, &mut self.scratch);
-            observer.after(Way::Backward, index);
+        // The gradient by what a stage read, for the stage before it, by this one's runs of images.
+        let mut by_entry: Vec<Vec<f32>> = Vec::new();
+        let mut after: Option<&Stage> = None;
+        for (stage, chunks) in frozen.stages.iter().zip(done).rev() {
+            backward.chunk_images = stage.images;
+            let mut by_own_entry = Vec::new();
+            for chunk in chunks {
+                let mut reverse = match after {
+                    None => backward.start(chunk, logit_gradient),
+                    Some(after) => {
+                        let exit = after.entry.expect("only the first stage reads the images");
+                        let (run, position) =
+                            (chunk.first / after.images, chunk.first % after.images);
+                        let from = position * program.values[exit].gradient_len();
+                        backward.resume(chunk, exit, &by_entry[run][from..])
+                    }
+                };
+                for index in stage.steps.clone().rev() {
+                    observer.before(Way::Backward, index);
+                    backward.reduce(chunk, &mut reverse, index);
+                    backward.apply(chunk, &mut reverse, index, &mut self.scratch);
+                    observer.after(Way::Backward, index);
+                }
+                match stage.entry {
+                    Some(entry) => by_own_entry.push(std::mem::take(&mut reverse.gradients[entry])),
+                    None => {
+                        let image = program.input_shape.len();
+                        let classes = program.classes;
+                        border::store_input_gradient(
+                            program,
+                            &reverse.gradients[program.input],
+                            &logit_gradient.values[chunk.first * classes..],
+                            &mut pixels[chunk.first * image..][..chunk.count * image],
+                        );
+                    }
+                }
+                reverse.gradients.into_iter().for_each(|buffer| self.buffers.give(buffer));
+            }
+            by_entry.into_iter().for_each(|buffer| self.buffers.give(buffer));
+            by_entry = by_own_entry;
+            after = Some(stage);
         }
-        let gradient = &reverse.gradients[program.input];
-        border::store_input_gradient(program, gradient, &logit_gradient.values, pixels);
-        reverse.gradients.into_iter().for_each(|buffer| self.buffers.give(buffer));
     }
 
     /// Forward and input gradient, a tile at a time.
@@ -185,19 +243,19 @@ impl SingleSession<'_> {
             let count = pixels.len() / images.shape.len();
             let first = position * self.frozen.tile;
             let mut logits = Logits::zeros(count, classes);
-            let chunk = self.forward(pixels, &mut logits.values, keep, observer);
+            let chunks = self.forward(pixels, &mut logits.values, keep, observer);
             let mut by_logits = Logits::zeros(count, classes);
             loss(&logits, first, &mut by_logits);
             border::check_logits("input_gradient", &by_logits, count, classes)?;
-            self.backward(&chunk, &by_logits, gradient, observer);
-            self.free(chunk);
+            self.backward(&chunks, &by_logits, gradient, observer);
+            self.free(chunks);
             all.values[first * classes..][..count * classes].copy_from_slice(&logits.values);
         }
         Ok((all, gradient))
     }
 
-    fn free(&self, chunk: Chunk<'_>) {
-        chunk.free(&self.buffers);
+    fn free(&self, chunks: Vec<Vec<Chunk<'_>>>) {
+        chunks.into_iter().flatten().for_each(|chunk| chunk.free(&self.buffers));
     }
 }
 
@@ -208,8 +266,8 @@ impl Session for SingleSession<'_> {
         let tile = self.frozen.tile;
         let rows = logits.values.chunks_mut(tile * logits.classes);
         for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
-            let chunk = self.forward(pixels, rows, Keep::Nothing, &mut Unobserved);
-            self.free(chunk);
+            let chunks = self.forward(pixels, rows, Keep::Nothing, &mut Unobserved);
+            self.free(chunks);
         }
         Ok(logits)
     }

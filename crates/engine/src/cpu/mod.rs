@@ -20,6 +20,7 @@ mod rearrange;
 mod record;
 mod schedule;
 mod segments;
+mod stages;
 mod sums;
 mod weight_gradient;
 mod weights;
