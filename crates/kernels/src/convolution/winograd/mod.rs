@@ -90,7 +90,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
     unsafe {
         match isa {
-            Isa::Portable => sweep::<Portable, 2, 1>(&mut job, patches),
+            Isa::Portable => sweep::<Portable, 2, 1, 1>(&mut job, patches),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job, patches),
             #[cfg(target_arch = "x86_64")]
@@ -109,7 +109,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(job: &mut Job<'_>, patches: &mut Patches) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep::<Avx2, 6, 1>(job, patches) }
+    unsafe { sweep::<Avx2, 6, 3, 1>(job, patches) }
 }
 
 /// Fourteen tiles of two panels: 28 of 32 registers hold sums.
@@ -120,15 +120,15 @@ unsafe fn avx2(job: &mut Job<'_>, patches: &mut Patches) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(job: &mut Job<'_>, patches: &mut Patches) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep::<Avx512, 14, 2>(job, patches) }
+    unsafe { sweep::<Avx512, 14, 7, 2>(job, patches) }
 }
 
-/// All tiles, a block at a time.
+/// All tiles, a block at a time, in groups of `P`; of the last group only `H` where that is enough.
 ///
 /// # Safety
 /// `job` must have passed the checks of [`run`], and the processor must have `V`'s instructions.
 #[inline(always)]
-unsafe fn sweep<V: Vector, const P: usize, const N: usize>(
+unsafe fn sweep<V: Vector, const P: usize, const H: usize, const N: usize>(
     job: &mut Job<'_>,
     patches: &mut Patches,
 ) {
@@ -137,8 +137,10 @@ unsafe fn sweep<V: Vector, const P: usize, const N: usize>(
     let total = images * across * down;
     let panels = job.target.panels();
     let per_tile = SIDE * (job.channels + 2 * job.target.stride);
-    let block = (BLOCK_VALUES / per_tile / P).max(1) * P;
-    let most = block.min(total.next_multiple_of(P));
+    // Blocks of about the same size: a small last one would read all weights for little.
+    let blocks = total.div_ceil((BLOCK_VALUES / per_tile).max(P));
+    let block = total.div_ceil(blocks.max(1)).max(1);
+    let most = block.next_multiple_of(P);
     patches.inputs.reserve(SIDE * most * job.channels);
     patches.products.reserve(SIDE * most * job.target.stride);
     patches.sums.reserve(SIDE * most * job.target.stride);
@@ -159,26 +161,35 @@ unsafe fn sweep<V: Vector, const P: usize, const N: usize>(
             for row in 0..SIDE {
                 into_patches::<V, P>(job, patches, row);
                 let weights = job.weights.as_ptr().add(row * SIDE * panels * job.channels * LANES);
-                multiply::<V, P, N>(job.channels, panels, groups, weights, patches);
+                let product = Products { channels: job.channels, panels, tiles: count };
+                multiply::<V, P, H, N>(product, weights, patches);
                 out_of_patches::<V, P>(&mut job.target, patches, row, count, job.height, job.width);
             }
         }
     }
 }
 
+/// One of the matrix products.
+#[derive(Clone, Copy)]
+struct Products {
+    channels: usize,
+    panels: usize,
+    tiles: usize,
+}
+
 /// The four matrix products of one row of the patches. Panels are the outer loop, so that a panel's weights stay in
 /// the first two caches while all groups pass.
 ///
 /// # Safety
-/// `patches` must be sized for the groups, four times `panels` panels of weights readable.
+/// `patches` must be sized for the tiles, four times `panels` panels of weights readable.
 #[inline(always)]
-unsafe fn multiply<V: Vector, const P: usize, const N: usize>(
-    channels: usize,
-    panels: usize,
-    groups: usize,
+unsafe fn multiply<V: Vector, const P: usize, const H: usize, const N: usize>(
+    of: Products,
     weights: *const f32,
     patches: &mut Patches,
 ) {
+    let Products { channels, panels, tiles } = of;
+    let groups = tiles.div_ceil(P);
     let panel_len = channels * LANES;
     for column in 0..SIDE {
         // SAFETY: by the caller's promise.
@@ -189,12 +200,12 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(
             let mut panel = 0;
             while panel + N <= panels {
                 let weights = weights.add(panel * panel_len);
-                sweep_groups::<V, P, N>(channels, panels, groups, panel, weights, inputs, products);
+                sweep_groups::<V, P, H, N>(of, panel, weights, inputs, products);
                 panel += N;
             }
             while panel < panels {
                 let weights = weights.add(panel * panel_len);
-                sweep_groups::<V, P, 1>(channels, panels, groups, panel, weights, inputs, products);
+                sweep_groups::<V, P, H, 1>(of, panel, weights, inputs, products);
                 panel += 1;
             }
         }
@@ -206,26 +217,45 @@ unsafe fn multiply<V: Vector, const P: usize, const N: usize>(
 /// # Safety
 /// As [`multiply`]; `weights` points at the first of the panels.
 #[inline(always)]
-unsafe fn sweep_groups<V: Vector, const P: usize, const N: usize>(
-    channels: usize,
-    panels: usize,
-    groups: usize,
+unsafe fn sweep_groups<V: Vector, const P: usize, const H: usize, const N: usize>(
+    of: Products,
     panel: usize,
     weights: *const f32,
     inputs: *const f32,
     products: *mut f32,
 ) {
-    let panel_len = channels * LANES;
-    for group in 0..groups {
+    let Products { channels, panels, tiles } = of;
+    for group in 0..tiles.div_ceil(P) {
         // SAFETY: by the caller's promise.
         unsafe {
             let rows = inputs.add(group * channels * P);
-            let sums = product::<V, P, N>(rows, weights, panel_len, channels / LANES);
             let out = products.add((group * panels + panel) * P * LANES);
-            for (p, sums) in sums.into_iter().enumerate() {
-                for (n, sum) in sums.into_iter().enumerate() {
-                    sum.store(out.add((n * P + p) * LANES));
-                }
+            if tiles - group * P <= H {
+                store_products::<V, P, H, N>(channels, rows, weights, out);
+            } else {
+                store_products::<V, P, P, N>(channels, rows, weights, out);
+            }
+        }
+    }
+}
+
+/// The first `Q` rows of one group times `N` panels.
+///
+/// # Safety
+/// As [`multiply`]; `out` points at the products of the group with the first panel.
+#[inline(always)]
+unsafe fn store_products<V: Vector, const P: usize, const Q: usize, const N: usize>(
+    channels: usize,
+    rows: *const f32,
+    weights: *const f32,
+    out: *mut f32,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let sums = product::<V, P, Q, N>(rows, weights, channels * LANES, channels / LANES);
+        for (q, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
+                sum.store(out.add((n * P + q) * LANES));
             }
         }
     }
