@@ -6,7 +6,7 @@
 mod ball;
 mod l1;
 
-pub use ball::{Range, distance, project, sample_ball, sign, steepest_step};
+pub use ball::{Range, distance, dual_length, project, sample_ball, sign, steepest_step};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

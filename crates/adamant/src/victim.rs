@@ -3,8 +3,10 @@
 //! [`FrozenVictim`] is the usual one: running statistics, images independent of each other. [`BatchVictim`] crafts
 //! with batch statistics, where a recipe asks for them. [`perturb_in_tiles`] runs an attack on all cores.
 
+mod surrogate;
 mod tiles;
 
+pub use surrogate::FrozenSurrogate;
 pub use tiles::{logits_in_tiles, perturb_along_in_tiles, perturb_in_tiles};
 
 use crate::attack::{Passes, Victim, VictimError};

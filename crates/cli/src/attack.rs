@@ -36,9 +36,7 @@ pub struct AttackArguments {
 pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let model = arguments.subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
-    let names = std::slice::from_ref(&arguments.attacks);
-    let attacks = arguments.threat.attacks(names, &threat)?;
-    let [attack] = attacks.as_slice() else {
+    let Some(attack) = arguments.threat.attack(&arguments.attacks, &threat)? else {
         return Err(anyhow!("{} changes no image\n  hint: name an attack", arguments.attacks))
             .or_wrong_usage();
     };
@@ -57,7 +55,7 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
     };
     let engine = settings.engine()?;
     let mut progress = Progress::new(settings);
-    let crafted = evaluator.craft(&**attack, &engine, &model.network, &data, &mut progress);
+    let crafted = evaluator.craft(&*attack, &engine, &model.network, &data, &mut progress);
     progress.finish();
     let crafted = fitting(crafted)?;
     std::fs::write(&arguments.out, crafted.to_safetensors())

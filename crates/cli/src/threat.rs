@@ -65,20 +65,35 @@ impl ThreatArguments {
         ThreatModel::new(norm, epsilon).or_wrong_usage()
     }
 
-    /// The attacks of `names`; `clean` is no attack here, since clean accuracy always comes first.
+    /// The attacks of `names`, an ensemble's members one by one; `clean` is no attack here, since clean accuracy always
+    /// comes first.
     pub fn attacks(
         &self,
         names: &[String],
         threat: &ThreatModel,
     ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
-        self.parse(names, threat).or_wrong_usage()
+        let defaults = self.defaults(threat);
+        let parsed = self.full(names).and_then(|names| {
+            let members = names.iter().map(|name| attack::parse_members(name, &defaults));
+            Ok(members.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        });
+        parsed.or_wrong_usage()
     }
 
-    fn parse(
+    /// The one attack of `name`, an ensemble as a whole; none for `clean`.
+    pub fn attack(
         &self,
-        names: &[String],
+        name: &str,
         threat: &ThreatModel,
-    ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
+    ) -> anyhow::Result<Option<Box<dyn Attack>>> {
+        let defaults = self.defaults(threat);
+        let parsed = self.full(&[name.to_string()]).and_then(|names| {
+            Ok(names.first().map(|name| attack::parse(name, &defaults)).transpose()?)
+        });
+        parsed.or_wrong_usage()
+    }
+
+    fn defaults(&self, threat: &ThreatModel) -> AttackDefaults {
         let mut defaults = AttackDefaults::new(threat.clone());
         defaults.step_size = self.step_size.clone().map(StepSize::Fixed);
         defaults.target = match self.target {
@@ -86,9 +101,14 @@ impl ThreatArguments {
             Target::LeastLikely => TargetRule::LeastLikely,
             Target::Next => TargetRule::Next,
         };
-        let names: Vec<&str> =
-            names.iter().map(String::as_str).filter(|name| *name != "clean").collect();
+        defaults
+    }
+
+    /// The names without `clean`, with the steps that some leave open.
+    fn full(&self, names: &[String]) -> anyhow::Result<Vec<String>> {
+        let names: Vec<&String> = names.iter().filter(|name| *name != "clean").collect();
         if self.steps.is_some() && !names.iter().any(|name| is_open(name)) {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
             bail!(
                 "--steps has nothing to say to {}\n  \
                  hint: a name such as pgd-20 states its steps; write pgd to leave them open",
@@ -96,13 +116,10 @@ impl ThreatArguments {
             );
         }
         let steps = self.steps.unwrap_or(STEPS);
-        names
-            .into_iter()
-            .map(|name| {
-                let full = if is_open(name) { format!("{name}-{steps}") } else { name.to_string() };
-                Ok(attack::parse(&full, &defaults)?)
-            })
-            .collect()
+        let full = |name: &String| {
+            if is_open(name) { format!("{name}-{steps}") } else { name.clone() }
+        };
+        Ok(names.into_iter().map(full).collect())
     }
 }
 

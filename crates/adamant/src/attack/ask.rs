@@ -3,10 +3,12 @@
 use super::{AttackError, Victim};
 use crate::image::{Images, Logits};
 
+/// Adds the gradient of the loss of one image by its logits: `(position, its logits, zeros to add to)`.
+pub(super) type ByLogits<'a> = dyn FnMut(usize, &[f32], &mut [f64]) + 'a;
+
 /// Logits of `images`, and the gradient by the pixels of losses given by their gradients by the logits.
 ///
-/// `by_logits` adds the gradient of the loss of one image: `(position, its logits, zeros to add to)`, in double precision,
-/// whatever the victim computes in. `index` names an image in errors. Losses are summed, never averaged (T33).
+/// `by_logits` works in double precision, whatever the victim computes in. `index` names an image in errors. Losses are summed, never averaged (T33).
 /// Errors: the victim's; `NonFinite`, naming the image.
 pub(super) fn gradients(
     attack: &str,
@@ -14,7 +16,7 @@ pub(super) fn gradients(
     victim: &mut dyn Victim,
     images: &Images,
     index: impl Fn(usize) -> u64,
-    by_logits: &mut dyn FnMut(usize, &[f32], &mut [f64]),
+    by_logits: &mut ByLogits<'_>,
 ) -> Result<(Logits, Images), AttackError> {
     let mut exact = Vec::new();
     let answer = victim.input_gradient(images, &mut |logits, first, out| {

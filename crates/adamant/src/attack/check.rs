@@ -3,6 +3,10 @@
 use super::{AttackError, Victim};
 use crate::image::Batch;
 
+/// How many tiles an attack takes at once that leaves images behind: the last tile of a call is rarely full, and with four
+/// at the start it is one among several for as long as many stand.
+pub(super) const COMPACTED_TILES: usize = 4;
+
 /// Errors: `Batch` if the parts of `batch` do not belong together, `Label`, `Pixel`.
 pub(super) fn check_batch(victim: &dyn Victim, batch: &Batch) -> Result<(), AttackError> {
     let (count, shape) = (batch.images.count, batch.images.shape);

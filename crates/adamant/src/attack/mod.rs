@@ -9,23 +9,42 @@ mod ask;
 mod border;
 mod check;
 mod clean;
+mod cw;
+mod deepfool;
 pub mod dlr;
+mod ensemble;
+mod estimate;
+mod expectation;
+mod fab;
+mod hyperplane;
 pub mod loss;
 mod mifgsm;
+mod minimal;
 mod name;
 mod noise;
 mod pgd;
 mod rounds;
+mod square;
 mod start;
+mod transfer;
 mod worst;
 
 pub use aim::{Aims, Score, prediction};
 pub use apgd::{Apgd, ApgdLoss, ApgdSettings};
 pub use clean::NoAttack;
+pub use cw::{CarliniWagner, CarliniWagnerSettings};
+pub use deepfool::{DeepFool, DeepFoolSettings};
+pub use ensemble::{AutoAttackVersion, Ensemble};
+pub use estimate::{Estimated, EstimatedSettings, Estimator};
+pub use expectation::Expectation;
+pub use fab::{Fab, FabBoundary, FabSettings};
 pub use mifgsm::{MiFgsm, MiFgsmSettings};
-pub use name::{AttackDefaults, NAMES, parse};
+pub use minimal::{Closest, MinimalDistance};
+pub use name::{AttackDefaults, NAMES, parse, parse_members};
 pub use noise::Noise;
 pub use pgd::{Pgd, PgdSettings};
+pub use square::{Square, SquareSettings};
+pub use transfer::{Surrogate, Transfer};
 
 use crate::image::{Batch, Images, Logits, Shape};
 use crate::stream::Stream;
@@ -109,6 +128,14 @@ pub trait Attack: Send + Sync {
     /// class counts that is not the target, the choice is the judge's.
     fn restarts(&self) -> Option<Restarts> {
         None
+    }
+
+    /// How many tiles of images the attack best takes at once.
+    ///
+    /// A search that leaves images behind keeps the victim's tiles full only if it has several. Results do not depend on
+    /// it (G7).
+    fn tiles_at_once(&self) -> usize {
+        1
     }
 
     /// What the name and the defaults have come to, for reports: such as `("step_size", "0.00392")` (T24, T43).
@@ -253,16 +280,18 @@ pub enum AttackError {
         /// How many the attack's loss compares.
         needed: usize,
     },
+    /// A surrogate with other classes than the network under attack.
+    #[error("the surrogate has {found} classes, expected {expected} as the network under attack")]
+    Surrogate {
+        /// The surrogate's classes.
+        found: usize,
+        /// The victim's.
+        expected: usize,
+    },
     /// No attack of that name.
     #[error("attack is {found:?}, expected one of {}", NAMES.join(", "))]
     UnknownName {
         /// What was written.
         found: String,
-    },
-    /// An attack that this version does not have.
-    #[error("attack {name} is not available in this version\n  hint: available are {}", NAMES.join(", "))]
-    NotAvailable {
-        /// What was written.
-        name: String,
     },
 }

@@ -30,23 +30,36 @@ pub(super) enum Rounds {
 pub(super) struct Round {
     /// Keys its draws.
     pub number: u32,
+    /// How many came before on the same aim.
+    pub restart: u32,
     aim: usize,
+}
+
+impl Round {
+    /// The aims it follows.
+    pub(super) fn of(self, aims: &[Aims]) -> &Aims {
+        &aims[self.aim]
+    }
 }
 
 impl Rounds {
     /// The rounds for so many aims; all restarts of one come before the next.
     pub(super) fn plan(self, aims: usize, restarts: u32, stream: &AttackStream) -> Vec<Round> {
         let first = stream.first_restart;
+        let round = |aim: usize, restart| Round {
+            number: first + aim as u32 * restarts + restart,
+            restart,
+            aim,
+        };
         match self {
             Self::All => {
-                let each =
-                    (0..aims).flat_map(|aim| (0..restarts).map(move |restart| (aim, restart)));
-                let number = |aim, restart| first + aim as u32 * restarts + restart;
-                each.map(|(aim, restart)| Round { number: number(aim, restart), aim }).collect()
+                let each = (0..aims).flat_map(|aim| (0..restarts).map(move |r| (aim, r)));
+                each.map(|(aim, restart)| round(aim, restart)).collect()
             }
             // A network with few classes has fewer targets than were asked for; rounds beyond them start over.
             Self::Streams => {
-                vec![Round { number: first, aim: (first / restarts) as usize % aims.max(1) }]
+                let aim = (first / restarts) as usize % aims.max(1);
+                vec![Round { number: first, restart: first % restarts, aim }]
             }
         }
     }
@@ -83,7 +96,7 @@ pub(super) fn by_clean_rank(
 
 /// One search, over the images that still stand: `(victim, images, aims, round)`.
 pub(super) type Search<'a> =
-    dyn FnMut(&mut dyn Victim, &Batch, &Aims, u32) -> Result<Vec<Found>, AttackError> + 'a;
+    dyn FnMut(&mut dyn Victim, &Batch, &Aims, Round) -> Result<Vec<Found>, AttackError> + 'a;
 
 /// Makes the rounds and keeps for every image the first result that reaches the aim, else the one with the largest loss.
 ///
@@ -101,20 +114,21 @@ pub(super) fn worst_of_rounds(
     let mut best = vec![f64::NEG_INFINITY; count];
     let mut reached = vec![false; count];
     let mut standing: Vec<usize> = (0..count).collect();
-    for Round { number, aim } in rounds {
+    for round in rounds {
+        let aims = round.of(&aims);
         if standing.is_empty() {
             break;
         }
         let (some, some_aims) = if standing.len() == count {
-            (Cow::Borrowed(batch), Cow::Borrowed(&aims[aim]))
+            (Cow::Borrowed(batch), Cow::Borrowed(aims))
         } else {
-            (Cow::Owned(batch.select(&standing)), Cow::Owned(aims[aim].select(&standing)))
+            (Cow::Owned(batch.select(&standing)), Cow::Owned(aims.select(&standing)))
         };
-        let found = search(victim, &some, &some_aims, number)?;
+        let found = search(victim, &some, &some_aims, round)?;
         for (&position, found) in standing.iter().zip(&found) {
             if !reached[position] && (found.reached || found.loss > best[position]) {
                 perturbed.images.one_mut(position).copy_from_slice(&found.point);
-                perturbed.restarts[position] = number;
+                perturbed.restarts[position] = round.number;
                 best[position] = found.loss;
                 reached[position] = found.reached;
             }

@@ -121,6 +121,18 @@ pub fn distance(norm: Norm, image: &[f32], origin: &[f32]) -> f64 {
     }
 }
 
+/// The most that a linear loss with this gradient can rise in a ball of radius 1: the dual norm.
+///
+/// Shapes: one image, flattened.
+pub fn dual_length(norm: Norm, gradient: &[f32]) -> f64 {
+    let sizes = gradient.iter().map(|&g| f64::from(g).abs());
+    match norm {
+        Norm::Linf => sizes.sum(),
+        Norm::L2 => euclidean(sizes),
+        Norm::L1 => sizes.fold(0.0, f64::max),
+    }
+}
+
 fn euclidean(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
 }
@@ -163,10 +175,8 @@ mod tests {
         #[test]
         fn the_step_gains_the_dual_norm_of_the_gradient() {
             let gradient: Vec<f32> = (0..97).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
-            let one: f64 = gradient.iter().map(|&g| f64::from(g).abs()).sum();
-            let two = euclidean(gradient.iter().map(|&g| f64::from(g)));
-            let largest = gradient.iter().map(|&g| f64::from(g).abs()).fold(0.0, f64::max);
-            for (norm, dual) in [(Norm::Linf, one), (Norm::L2, two), (Norm::L1, largest)] {
+            for norm in NORMS {
+                let dual = dual_length(norm, &gradient);
                 let mut step = gradient.clone();
                 steepest_step(norm, &mut step, 0.25);
                 let gain: f64 =

@@ -19,7 +19,8 @@ pub fn perturb_in_tiles<F: Frozen>(
     batch: &Batch,
     stream: &AttackStream,
 ) -> Result<(Perturbed, Passes), AttackError> {
-    let (mut all, passes) = run_in_tiles(frozen, batch, &|victim, some| {
+    let at_once = attack.tiles_at_once();
+    let (mut all, passes) = run_in_tiles(frozen, batch, at_once, &|victim, some| {
         Ok(vec![attack.perturb(victim, some, stream)?])
     })?;
     let only = all.pop().expect("every tile gives one proposal, and a batch has a tile");
@@ -35,7 +36,8 @@ pub fn perturb_along_in_tiles<F: Frozen>(
     batch: &Batch,
     stream: &AttackStream,
 ) -> Result<(Vec<Perturbed>, Passes), AttackError> {
-    run_in_tiles(frozen, batch, &|victim, some| attack.perturb_along(victim, some, stream))
+    let at_once = attack.tiles_at_once();
+    run_in_tiles(frozen, batch, at_once, &|victim, some| attack.perturb_along(victim, some, stream))
 }
 
 /// What is done with one tile: some proposals for each of its images.
@@ -45,9 +47,10 @@ type Proposals<'a> =
 fn run_in_tiles<F: Frozen>(
     frozen: &F,
     batch: &Batch,
+    at_once: usize,
     propose: &Proposals<'_>,
 ) -> Result<(Vec<Perturbed>, Passes), AttackError> {
-    let tiles = in_tiles(frozen, batch.images.count, |session, positions| {
+    let tiles = in_tiles(frozen, batch.images.count, at_once, |session, positions| {
         let mut victim = FrozenVictim::new(session, frozen.classes());
         let some = batch.select(&positions.collect::<Vec<_>>());
         let proposed = propose(&mut victim, &some);
@@ -88,7 +91,7 @@ fn append(all: &mut Perturbed, tile: Perturbed) {
 /// Shapes: images as the network's input; `[count, classes]`. Errors: the engine's.
 pub fn logits_in_tiles<F: Frozen>(frozen: &F, images: &Images) -> Result<Logits, VictimError> {
     let length = images.shape.len();
-    let tiles = in_tiles(frozen, images.count, |session, positions| {
+    let tiles = in_tiles(frozen, images.count, 1, |session, positions| {
         let pixels = &images.pixels[positions.start * length..positions.end * length];
         let (count, shape) = (positions.len(), images.shape);
         let view = engine::ImagesView { count, shape, pixels };
@@ -98,15 +101,16 @@ pub fn logits_in_tiles<F: Frozen>(frozen: &F, images: &Images) -> Result<Logits,
     Ok(Logits { count: images.count, classes: frozen.classes(), values })
 }
 
-/// `work` on every tile of `count` images, results in order of images.
+/// `work` on every tile of `count` images, or so many tiles `at_once`; results in order of images.
 fn in_tiles<F: Frozen, R: Send, E: Send>(
     frozen: &F,
     count: usize,
+    at_once: usize,
     work: impl Fn(&mut F::Session<'_>, Range<usize>) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     // No larger than one thread's share, so that a small batch still uses every core.
     let share = count.div_ceil(rayon::current_num_threads());
-    let size = frozen.tile().min(share).max(1);
+    let size = (at_once * frozen.tile()).min(share).max(1);
     let tiles = count.div_ceil(size);
     let next = AtomicUsize::new(0);
     let per_thread = rayon::broadcast(|_| {

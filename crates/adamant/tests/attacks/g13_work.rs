@@ -81,6 +81,52 @@ fn apgd_asks_once_more_than_it_steps_for_who_stands_and_stops_at_once_for_who_fa
 }
 
 #[test]
+fn square_asks_for_logits_only_and_fab_for_fewer_passes_than_the_official_code() {
+    let linear = small();
+    let batch = linear.batch(30, 5);
+    let found = |epsilon: &str, name: &str| {
+        let attack = parse(name, &AttackDefaults::new(threat(Norm::Linf, epsilon)));
+        let (found, passes) =
+            attacked(&linear, attack.expect("a name").as_ref(), &batch, &stream(6));
+        (right(&linear, &found.images, &batch.labels), passes)
+    };
+    // Nobody falls: the first point and each query.
+    assert_eq!(found("0.0001", "square-50"), (30, Passes { forward: 1530, backward: 0 }));
+    let (left, passes) = found("0.3", "square");
+    assert!(left == 0 && passes.backward == 0, "{left} {passes:?}");
+    assert!(passes.forward < 30 * 200, "who falls is asked no more: {passes:?}");
+    // The official code asks twice forward and once backward per step, after three looks at the clean image per target.
+    let (left, passes) = found("0.0001", "fab-t-20");
+    assert_eq!(left, 30);
+    assert!(passes.forward <= 30 * 4 * (2 * 20 + 3), "{passes:?}");
+    assert!(passes.backward <= 30 * 4 * (20 + 2), "{passes:?}");
+    let (left, passes) = found("0.3", "fab-t");
+    assert!(left == 0 && passes.backward <= 30 * 4, "{left} {passes:?}");
+}
+
+#[test]
+fn an_ensemble_attacks_only_what_the_last_member_left() {
+    let linear = small();
+    let batch = linear.batch(30, 5);
+    let defaults = AttackDefaults::new(threat(Norm::Linf, "0.006"));
+    let run = |attack: &dyn Attack| {
+        let (found, passes) = attacked(&linear, attack, &batch, &stream(6));
+        (linear.predictions(&found.images), passes)
+    };
+    let members = || ["pgd-5", "square-20"].map(|name| parse(name, &defaults).expect(name));
+    let [first, second] = members();
+    let (by_first, passes) = run(first.as_ref());
+    let standing: Vec<usize> = (0..30).filter(|&i| by_first[i] == batch.labels[i]).collect();
+    assert!(!standing.is_empty() && standing.len() < 30, "{standing:?}");
+    let (_, more) = attacked(&linear, second.as_ref(), &batch.select(&standing), &stream(6));
+    let (_, together) = run(&Ensemble::new("both", members().into()));
+    // Each member's result is looked at once.
+    let looks = 30 + standing.len() as u64;
+    let forward = passes.forward + more.forward + looks;
+    assert_eq!(together, Passes { forward, backward: passes.backward });
+}
+
+#[test]
 fn noise_asks_for_no_gradient() {
     let linear = small();
     let batch = linear.batch(10, 5);

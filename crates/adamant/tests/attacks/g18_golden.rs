@@ -101,3 +101,34 @@ fn attacks_succeed_where_pytorchs_do_and_end_in_the_same_pixels() {
         assert!(apart.iter().all(|&apart| apart < 0.02), "{key}: {apart:?}");
     }
 }
+
+/// AutoAttack's first part against the official code on the same network: who stands, of the first 60 stored images.
+///
+/// The whole comparison, with the other parts and epsilons, is `examples/autoattack.rs`.
+#[test]
+fn apgd_breaks_the_images_that_the_official_code_breaks() {
+    let golden = Golden::read("apgd_reference");
+    let shape = Shape::new(3, 32, 32);
+    let pixels = golden.bytes("images_u8").iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let indices = golden.classes("image_index").into_iter().map(u64::from).collect();
+    let images = Images { count: 200, shape, pixels };
+    let all = Batch { images, labels: golden.classes("labels"), indices };
+    let batch = all.select(&(0..60).collect::<Vec<_>>());
+    let engine = CpuEngine::new(CpuSettings { threads: 2, isa: Isa::detected() }).expect("threads");
+    let frozen = engine.freeze(&pretrained(), Domain::CLEAN, Precision::F32).expect("it folds");
+
+    let attack =
+        parse("apgd-ce", &AttackDefaults::new(threat(Norm::Linf, "1/255"))).expect("a name");
+    let (found, passes) =
+        perturb_in_tiles(&frozen, attack.as_ref(), &batch, &stream(0)).expect("an attack");
+    let logits = logits_in_tiles(&frozen, &found.images).expect("logits");
+    let official = golden.bytes("std_eps1/robust_after_apgd-ce");
+    let stands = |image: usize| prediction(logits.row(image)) == batch.labels[image];
+    let apart: Vec<usize> = (0..60).filter(|&i| stands(i) != (official[i] == 1)).collect();
+    // Two starts may part on an image that barely stands.
+    assert!(apart.len() <= 1, "{apart:?}");
+    let standing = (0..60).filter(|&image| stands(image)).count();
+    assert!(standing > 0 && standing < 20, "{standing}");
+    // The official code takes every image through 101 gradients and a look at the clean image.
+    assert!(passes.forward < 60 * 101 / 4, "{passes:?}");
+}

@@ -2,9 +2,14 @@
 
 use super::golden::Golden;
 use super::linear::{Linear, attacked, stream, threat};
-use adamant::attack::{AttackDefaults, parse};
+use adamant::attack::{
+    AttackDefaults, CarliniWagner, CarliniWagnerSettings, DeepFool, DeepFoolSettings, Fab,
+    FabBoundary, FabSettings, MinimalDistance, parse,
+};
 use adamant::image::{Batch, Images, Shape};
 use adamant::threat::{Norm, StepSize, TargetRule, ThreatModel, distance};
+use adamant::victim::FrozenVictim;
+use engine::Frozen;
 
 /// The stored classifier, its images and labels.
 fn stored() -> (Golden, Linear, Batch) {
@@ -95,17 +100,72 @@ fn robust_accuracy_under_pgd_is_exact_at_every_epsilon_in_both_norms() {
 }
 
 #[test]
-fn robust_accuracy_under_apgd_is_exact_at_every_epsilon_in_both_norms() {
+fn robust_accuracy_under_apgd_and_fab_is_exact_at_every_epsilon_in_both_norms() {
     let (golden, linear, batch) = stored();
     for (norm, key) in [(Norm::Linf, "linf"), (Norm::L2, "l2")] {
         let distances = golden.floats(&format!("min_{key}"));
         for &epsilon in &golden.floats(&format!("eps_{key}")) {
-            let threat = threat(norm, &epsilon.to_string());
-            let found = survivors(&linear, &batch, "apgd-t", threat);
             let robust: Vec<usize> = (0..100).filter(|&i| distances[i] > epsilon).collect();
-            assert_eq!(found, robust, "{norm} at {epsilon}");
+            for name in ["apgd-t-50", "fab-t-10"] {
+                let threat = threat(norm, &epsilon.to_string());
+                let found = survivors(&linear, &batch, name, threat);
+                assert_eq!(found, robust, "{name}, {norm} at {epsilon}");
+            }
         }
     }
+}
+
+/// The distances that `attack` finds on the stored images, each on the wrong side of the boundary.
+fn distances(attack: &dyn MinimalDistance) -> Vec<f64> {
+    let (_, linear, batch) = stored();
+    let mut session = linear.session();
+    let mut victim = FrozenVictim::new(&mut session, 10);
+    let found = attack.closest(&mut victim, &batch, &stream(1)).expect("a sound attack");
+    let predictions = linear.predictions(&found.images);
+    (0..100)
+        .map(|image| {
+            assert_ne!(predictions[image], batch.labels[image], "{}, {image}", attack.name());
+            found.distances[image].expect("every image has a boundary")
+        })
+        .collect()
+}
+
+#[test]
+fn minimal_distances_of_fab_and_deepfool_are_within_a_hundredth_of_the_closed_form() {
+    let (golden, _, _) = stored();
+    for (norm, key) in [(Norm::Linf, "linf"), (Norm::L2, "l2")] {
+        let exact = golden.floats(&format!("min_{key}"));
+        let threat = || threat(norm, "0.1");
+        let (boundary, steps, restarts) = (FabBoundary::Nearest, 20, 1);
+        let fab = FabSettings { threat: threat(), boundary, steps, restarts };
+        let fab = Fab::new(fab).expect("sound settings");
+        let deepfool = DeepFool::new(DeepFoolSettings { threat: threat(), steps: DeepFool::STEPS });
+        for (attack, tolerance) in [(&fab as &dyn MinimalDistance, 1e-3), (&deepfool, 0.01)] {
+            for (image, (found, &exact)) in distances(attack).into_iter().zip(&exact).enumerate() {
+                let (exact, name) = (f64::from(exact), attack.name());
+                // What is beyond the boundary is never nearer than it; 1e-5 is rounding.
+                assert!(found > exact * (1.0 - 1e-5), "{name}, {norm}, {image}: {found} {exact}");
+                assert!(
+                    found < exact * (1.0 + tolerance),
+                    "{name}, {norm}, {image}: {found} {exact}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn carlini_and_wagner_come_near_the_closed_form() {
+    let (golden, _, _) = stored();
+    let exact = golden.floats("min_l2");
+    // A sixteenth of the usual steps: with pixels as tanh and Adam's fixed step, the nearest images are found least well.
+    let settings = CarliniWagnerSettings { threat: threat(Norm::L2, "0.1"), steps: 60 };
+    let attack = CarliniWagner::new(settings).expect("sound settings");
+    let mut ratios: Vec<f64> =
+        distances(&attack).iter().zip(&exact).map(|(found, &e)| found / f64::from(e)).collect();
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[0] > 1.0 - 1e-5 && ratios[99] < 1.5, "{ratios:?}");
+    assert!(ratios[50] < 1.01 && ratios[80] < 1.05, "{ratios:?}");
 }
 
 #[test]
@@ -122,6 +182,10 @@ fn no_attack_breaks_an_image_that_cannot_be_broken() {
                 "targeted-pgd-10-2",
                 "apgd-ce-10-2",
                 "apgd-dlr-10",
+                "fab-4-2",
+                "square-50",
+                "spsa-5-16",
+                "nes-5-16",
             ] {
                 let left = survivors(&linear, &batch, name, threat(norm, &epsilon.to_string()));
                 let robust = (0..100).filter(|&i| distances[i] > epsilon);
@@ -163,6 +227,7 @@ fn with_two_classes_every_gradient_attack_is_exact() {
             "targeted-pgd-20",
             "apgd-ce",
             "targeted-apgd-ce",
+            "fab",
         ];
         for name in names {
             let found = survivors(&linear, &batch, name, threat(norm, &epsilon.to_string()));

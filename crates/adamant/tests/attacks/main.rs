@@ -20,3 +20,4 @@ mod g6_nothing_else_changes;
 mod g7_batch_independence;
 mod g8_seeds_and_restarts;
 mod g9_linear_closed_form;
+mod wrappers;

@@ -2,8 +2,8 @@
 
 pub use super::linear::{Linear, attacked, stream, threat};
 pub use adamant::attack::{
-    Attack, AttackDefaults, AttackError, AttackStream, NoAttack, Noise, Passes, Perturbed, Pgd,
-    PgdSettings, Victim, VictimError, parse,
+    Attack, AttackDefaults, AttackError, AttackStream, Ensemble, NoAttack, Noise, Passes,
+    Perturbed, Pgd, PgdSettings, Victim, VictimError, parse,
 };
 pub use adamant::image::{Batch, Images, Logits, Shape};
 pub use adamant::stream::Stream;
@@ -14,7 +14,15 @@ pub use adamant::victim::{FrozenVictim, perturb_in_tiles};
 pub use engine::Frozen;
 
 pub const NORMS: [Norm; 3] = [Norm::Linf, Norm::L2, Norm::L1];
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 24] = [
+    "deepfool-4",
+    "spsa-3-8",
+    "nes-3-8",
+    "fab-6",
+    "fab-t-6-2",
+    "square-30",
+    "targeted-square-20-2",
+    "eot-2-pgd-3",
     "apgd-ce-9",
     "apgd-dlr-9-2",
     "apgd-t-9",

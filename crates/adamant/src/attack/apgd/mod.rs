@@ -8,7 +8,7 @@ mod schedule;
 mod sparse;
 
 use super::border::on_border;
-use super::check::{check_batch, check_classes};
+use super::check::{COMPACTED_TILES, check_batch, check_classes};
 use super::loss::AttackLoss;
 use super::pgd::goal_prefix;
 use super::rounds::{Found, Rounds, by_clean_rank, worst_of_rounds};
@@ -203,8 +203,30 @@ impl Attack for Apgd {
         };
         let rounds = self.rounds.plan(aims.len(), self.settings.restarts, stream);
         worst_of_rounds((victim, batch), (aims, rounds), &mut |victim, batch, aims, round| {
-            self.search(victim, batch, aims, stream, round)
+            self.search(victim, batch, aims, stream, round.number)
         })
+    }
+
+    fn tiles_at_once(&self) -> usize {
+        COMPACTED_TILES
+    }
+
+    fn resolved(&self) -> Vec<(&'static str, String)> {
+        let ApgdSettings { threat, goal, loss, steps, restarts } = &self.settings;
+        let (loss, targets) = match loss {
+            ApgdLoss::CrossEntropy => (AttackLoss::CrossEntropy, None),
+            ApgdLoss::Dlr => (AttackLoss::Dlr, None),
+            ApgdLoss::TargetedDlr { targets } => (AttackLoss::Dlr, Some(targets)),
+        };
+        let mut resolved = vec![
+            ("epsilon", threat.epsilon().written().to_owned()),
+            ("goal", goal.to_string()),
+            ("loss", loss.to_string()),
+            ("restarts", restarts.to_string()),
+            ("steps", steps.to_string()),
+        ];
+        resolved.extend(targets.map(|targets| ("targets", targets.to_string())));
+        resolved
     }
 
     fn restarts(&self) -> Option<Restarts> {
