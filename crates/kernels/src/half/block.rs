@@ -65,12 +65,25 @@ impl Extent {
     }
 }
 
-/// Writes `bias + sum` of every pixel and output.
+/// Other work, a piece at a time: the epilogue of the block before. The processor overlaps it with multiplications only
+/// if it stands among them, because it looks no further ahead than some ten steps.
+pub(crate) trait Background {
+    /// Does the next piece, if any is left.
+    fn advance(&mut self);
+}
+
+/// Writes `bias + sum` of every pixel and output, and advances `background` now and then.
 ///
 /// # Safety
 /// Every step of every tile must be readable for 16 rows of 32 numbers, every step's weights and 32 biases too, and the
 /// processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
-pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
+pub(crate) unsafe fn run(
+    isa: Isa,
+    block: &Block<'_>,
+    extent: Extent,
+    sums: &mut Sums,
+    background: &mut impl Background,
+) {
     // SAFETY: by the caller's promise.
     unsafe {
         match isa {
@@ -82,7 +95,7 @@ pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => avx512_bf16::run(block, extent, sums),
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => amx::run(block, extent, sums),
+            Isa::Amx => amx::run(block, extent, sums, background),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

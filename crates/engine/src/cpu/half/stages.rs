@@ -75,16 +75,20 @@ pub(crate) fn stages(program: &Program, images: usize) -> Vec<Stage> {
     stages
 }
 
-/// Images whose values stay in the second-level cache: about three of the stage's largest are in use at a time.
+/// Images whose values stay in the second-level cache: about three of the stage's largest are in use at a time, and late
+/// stages, whose weights are large, leave less room for each image but want more of them.
+///
+/// Of 1, 2, 4 images for maps of 32x32, 2 to 8 for 16x16, 4 to 16 for 8x8 and 16 or 32 for 4x4 (64 to 512 channels), 1, 2, 8 and
+/// 32 were best; one core's second level holds 2 MiB and is as fast as it gets up to half of that.
 fn images_at_once(program: &Program, stage: &Stage) -> usize {
-    const CACHED_BYTES: usize = 3 << 19;
+    const BYTES: usize = 160 << 10;
     let bytes = |step: &Step| {
         let value = program.values[step.output];
         value.pixels() * value.shape.channels.next_multiple_of(kernels::half::CELL) * 2
     };
     let largest = program.steps[stage.first..stage.end].iter().map(bytes).max().unwrap_or(1);
-    let fitting = (CACHED_BYTES / (3 * largest)).max(1);
-    1 << fitting.ilog2()
+    let ratio = BYTES as f64 / largest as f64;
+    1 << ((ratio * ratio / 2.0).max(1.0) as usize).ilog2()
 }
 
 /// The interleaving, at most `limit`, that computes least for nothing.
