@@ -31,7 +31,7 @@ pub fn within(
     let (input, classes) = (dataset.shape(), dataset.classes());
     let graph = Architecture { input, classes, ..plan.architecture.clone() }.graph();
     let network = graph.and_then(Network::new).or_wrong_usage()?;
-    let planned = match engine.memory_plan(&network, images, &pass, Wants::Parameters) {
+    let planned = match engine.memory_plan(&network, images, &pass, Wants::ParametersAndInput) {
         Err(EngineError::Memory { least, .. }) => {
             let least = Bytes(least + held.0);
             let refusal = anyhow!(

@@ -11,7 +11,7 @@ mod forward;
 mod weight_gradient;
 
 pub(crate) use convolution::Passes;
-pub(crate) use weight_gradient::accumulate;
+pub(crate) use weight_gradient::{accumulate, split};
 
 use super::lower::{Operation, Program, Step, Value};
 use super::weights::Direction;

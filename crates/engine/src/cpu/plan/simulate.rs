@@ -64,6 +64,7 @@ impl<'a> Simulation<'a> {
                 chunks: domains.len().div_ceil(chunk_images),
                 chunk_images,
                 threads: engine.pool.current_num_threads(),
+                half: engine.half_program(program, chunk_images),
             },
             readers: program.readers(),
             all: Kept::all(program, Weighted::Yes),
@@ -284,6 +285,6 @@ impl<'a> Simulation<'a> {
     }
 
     fn packed(&self, steps: Range<usize>, bytes: fn(&super::super::lower::Step) -> u64) -> u64 {
-        self.program.steps[steps].iter().map(bytes).sum()
+        self.program.steps[steps].iter().map(|step| self.sizes.packed(step, bytes)).sum()
     }
 }

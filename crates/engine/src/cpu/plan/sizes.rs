@@ -1,10 +1,15 @@
 //! How many bytes each thing takes that a pass makes. All chunks together: they go through the steps side by side.
 
+use super::super::bf16::{HalfProgram, split};
 use super::super::lower::{BatchParameters, Operation, Program, Step};
 use super::super::normalisation::{Coefficients, variant};
 use super::super::weight_gradient::tasks;
+use kernels::bf16::weight_sums_len;
 use kernels::convolution::Algorithm;
+use kernels::half::CellLayout;
 use kernels::{ConvolutionShape, LANES};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Sizes of one pass.
 pub(crate) struct Sizes<'a> {
@@ -15,9 +20,11 @@ pub(crate) struct Sizes<'a> {
     /// Images of a full chunk: every buffer is as long as one.
     pub chunk_images: usize,
     pub threads: usize,
+    /// Layouts if the pass is in half precision.
+    pub half: Option<Arc<HalfProgram>>,
 }
 
-/// Bytes of one stored value or gradient.
+/// Bytes of one stored value or gradient in f32.
 const NUMBER: usize = size_of::<f32>();
 
 impl Sizes<'_> {
@@ -30,17 +37,31 @@ impl Sizes<'_> {
         self.chunks * self.chunk_images
     }
 
+    /// The layouts and the layout of a value that lies in cells.
+    fn cells(&self, value: usize) -> Option<(&HalfProgram, &CellLayout)> {
+        self.half.as_deref().and_then(|half| Some((half, half.layout(value)?)))
+    }
+
     pub fn value(&self, value: usize) -> u64 {
-        (self.room() * self.program.values[value].len() * NUMBER) as u64
+        (match self.cells(value) {
+            Some((half, layout)) => self.chunks * half.len(layout) * size_of::<u16>(),
+            None => self.room() * self.program.values[value].len() * NUMBER,
+        }) as u64
     }
 
     pub fn gradient(&self, value: usize) -> u64 {
-        (self.room() * self.program.values[value].gradient_len() * NUMBER) as u64
+        (match self.cells(value) {
+            Some((half, layout)) => self.chunks * half.len(layout) * size_of::<u16>(),
+            None => self.room() * self.program.values[value].gradient_len() * NUMBER,
+        }) as u64
     }
 
     pub fn mask(&self, value: usize) -> u64 {
-        let words = self.chunk_images * self.program.values[value].len() / LANES;
-        (self.chunks * words * size_of::<u16>()) as u64
+        let bytes = match self.cells(value) {
+            Some((half, layout)) => half.words(layout) * size_of::<u32>(),
+            None => self.chunk_images * self.program.values[value].len() / LANES * size_of::<u16>(),
+        };
+        (self.chunks * bytes) as u64
     }
 
     /// Which pixels won, and what group norms multiply with.
@@ -79,10 +100,25 @@ impl Sizes<'_> {
 
     /// Partial sums of a weight gradient, one buffer a task.
     pub fn weight_sums(&self, shape: &ConvolutionShape) -> Vec<u64> {
+        if self.half.is_some() {
+            let (ranges, groups) = split(shape, self.chunks);
+            let length = |panels: &Range<usize>| {
+                (weight_sums_len(shape, panels.len()) * size_of::<f32>()) as u64
+            };
+            return ranges.iter().flat_map(|r| groups.iter().map(move |_| length(r))).collect();
+        }
         let tasks = tasks(shape, self.chunks);
         let length = |panels: usize| (panels * shape.panel_len() * size_of::<f32>()) as u64;
         let sums = tasks.iter().map(|task| length(task.panels.len()));
         sums.chain([length(shape.out_panels())]).collect()
+    }
+
+    /// Packed weights of a step's convolution, in the direction that `single` counts in f32.
+    pub fn packed(&self, step: &Step, single: fn(&Step) -> u64) -> u64 {
+        match &self.half {
+            Some(_) => single(step) / 2,
+            None => single(step),
+        }
     }
 }
 
