@@ -44,7 +44,7 @@ impl CpuEngine {
                 recording.recompute(self, network, segment, &mut chunks);
             }
             let steps = segment.steps.clone();
-            let half = recording.half.as_deref();
+            let half = recording.half_packing();
             let direction = Direction::BackwardData;
             let weights = Weights::of_training(network, program, half, steps.clone(), direction);
             let mut backward = Backward {
@@ -70,7 +70,7 @@ impl CpuEngine {
                         }
                         Part::Apply(index) if parameters => weight_gradient::accumulate(
                             self,
-                            half,
+                            recording.half.as_deref(),
                             program,
                             &chunks,
                             &mut reverses,
@@ -84,6 +84,7 @@ impl CpuEngine {
             for chunk in &mut chunks {
                 chunk.free_steps(program, steps.clone(), &self.shared.buffers);
             }
+            weights.free(&self.shared.buffers);
             self.end_segment();
         }
         if wants != Wants::Parameters {

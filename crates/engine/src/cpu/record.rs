@@ -2,6 +2,7 @@
 
 use super::bf16::HalfProgram;
 use super::border;
+use super::buffers::BufferPool;
 use super::chunk::{Chunk, Context, Keep};
 use super::lower::{BatchParameters, Operation, Program};
 use super::normalisation::{self, BatchState, MergedMoments};
@@ -141,9 +142,8 @@ impl CpuRecording {
         let stretches = forward_stretches(&self.program, &measured, &self.segments);
         for (position, stretches) in stretches.iter().enumerate() {
             let steps = self.segments[position].steps.clone();
-            let half = self.half.as_deref();
-            let weights =
-                Weights::of_training(network, &self.program, half, steps, Direction::Forward);
+            let (program, half) = (&self.program, self.half_packing());
+            let weights = Weights::of_training(network, program, half, steps, Direction::Forward);
             for stretch in stretches {
                 for index in stretch.clone() {
                     self.normalise_with(network, index, &mut chunks)?;
@@ -162,6 +162,7 @@ impl CpuRecording {
                     engine.shared.return_scratch(scratch);
                 });
             }
+            weights.free(&self.shared.buffers);
             engine.end_segment();
         }
         for chunk in &mut chunks {
@@ -182,7 +183,7 @@ impl CpuRecording {
     ) {
         let program = &self.program;
         let steps = segment.steps.clone();
-        let half = self.half.as_deref();
+        let half = self.half_packing();
         let weights = Weights::of_training(network, program, half, steps, Direction::Forward);
         let all = Kept::all(program, Weighted::Yes);
         let context = self.context(engine, network, &weights, Keep::ForBackward(&all));
@@ -193,6 +194,12 @@ impl CpuRecording {
             }
             engine.shared.return_scratch(scratch);
         });
+        weights.free(&self.shared.buffers);
+    }
+
+    /// What weights in half precision are packed with.
+    pub(crate) fn half_packing(&self) -> Option<(&HalfProgram, &BufferPool)> {
+        self.half.as_deref().map(|half| (half, &self.shared.buffers))
     }
 
     /// Finds the statistics of a batch norm; its input has been measured if they are the images'.

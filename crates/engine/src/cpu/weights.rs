@@ -1,6 +1,7 @@
 //! Parameters as the kernels read them: packed once per pass or per freeze.
 
 use super::bf16::HalfProgram;
+use super::buffers::BufferPool;
 use super::lower::{Operation, Program};
 use super::normalisation::Coefficients;
 use kernels::ConvolutionShape;
@@ -45,11 +46,11 @@ impl Weights {
         Self::of_training(network, program, None, chosen, direction)
     }
 
-    /// The same, in half precision if layouts for it are given.
+    /// The same, in half precision if layouts for it are given and buffers to pack into.
     pub fn of_training(
         network: &Network,
         program: &Program,
-        half: Option<&HalfProgram>,
+        half: Option<(&HalfProgram, &BufferPool)>,
         chosen: Range<usize>,
         direction: Direction,
     ) -> Self {
@@ -59,7 +60,7 @@ impl Weights {
     fn packed(
         network: &Network,
         program: &Program,
-        half: Option<&HalfProgram>,
+        half: Option<(&HalfProgram, &BufferPool)>,
         chosen: Range<usize>,
         direction: Direction,
         algorithm: fn(&ConvolutionShape) -> Algorithm,
@@ -67,10 +68,10 @@ impl Weights {
         let first = chosen.start;
         let steps = chosen.into_par_iter().map(|index| (index, &program.steps[index]));
         let steps = steps.map(|(index, step)| match (&step.operation, half) {
-            (Operation::Convolution { weight, .. }, Some(half)) => {
+            (Operation::Convolution { weight, .. }, Some((half, buffers))) => {
                 let weight = &network.parameters[*weight].values;
                 StepWeights {
-                    half: half.pack(step, index, weight, direction),
+                    half: half.pack(step, index, weight, direction, buffers),
                     ..Default::default()
                 }
             }
@@ -86,6 +87,13 @@ impl Weights {
             _ => StepWeights::default(),
         });
         Self { first, steps: steps.collect() }
+    }
+
+    /// Returns what was packed into buffers.
+    pub fn free(self, buffers: &BufferPool) {
+        for packed in self.steps.into_iter().flat_map(|step| step.half) {
+            buffers.give_cells(packed.into_storage());
+        }
     }
 
     /// Of a convolution in half precision: one forward, one for each phase of the stride backward.

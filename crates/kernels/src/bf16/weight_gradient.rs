@@ -206,10 +206,13 @@ pub fn unpack_weight_sums(
     let in_panels = channels.div_ceil(LANES);
     for (output, weights) in weights.chunks_exact_mut(channels * taps).enumerate() {
         let own = &sums[output / LANES * taps * in_panels * SUMS..][..taps * in_panels * SUMS];
-        for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
-            let at = channel / LANES * SUMS + output % LANES * LANES + channel % LANES;
-            let sums = own[at..].iter().step_by(in_panels * SUMS);
-            weights.iter_mut().zip(sums).for_each(|(weight, sum)| *weight += sum);
+        for (panel, weights) in weights.chunks_mut(LANES * taps).enumerate() {
+            let at = panel * SUMS + output % LANES * LANES;
+            // Sixteen channels of a tap at a time: a line of sums is read once.
+            for (tap, sums) in own[at..].chunks(in_panels * SUMS).enumerate() {
+                let weights = weights[tap..].iter_mut().step_by(taps);
+                weights.zip(&sums[..LANES]).for_each(|(weight, sum)| *weight += sum);
+            }
         }
     }
 }

@@ -30,7 +30,7 @@ pub use convert::{from_f32, narrow, to_f32, widen};
 pub use convolve::{Addend, Convolve, Destination, Weights, Workspace, convolve};
 pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
-pub use pack::{Direction, PackedHalf, pack};
+pub use pack::{Direction, PackedHalf, pack, pack_into};
 pub use pass::{HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
 pub use table::{Source, Table};
 

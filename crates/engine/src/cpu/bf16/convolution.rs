@@ -1,5 +1,6 @@
 //! One convolution in half precision: its tables, its weights, forward and backward by data.
 
+use super::super::buffers::BufferPool;
 use super::super::chunk::{Chunk, Context};
 use super::super::lower::Operation;
 use super::{HalfProgram, HalfScratch, interleaved};
@@ -7,7 +8,7 @@ use kernels::bf16::{clear_borders, copy_cells};
 use kernels::half::{
     Addend, CELL, CellLayout, Columns, Convolve, Destination, Direction, Epilogue, HalfPass, Lines,
     PackedHalf, Source, StripLayout, Table, Weights, backward_passes, convolve, forward_pass,
-    from_cells, from_f32, pack, to_cells,
+    from_cells, from_f32, pack_into, to_cells,
 };
 use kernels::{ConvolutionShape, Relu};
 
@@ -113,15 +114,29 @@ impl Passes {
     }
 
     /// Weights as the forward reads them.
-    pub fn pack_forward(&self, input: Option<&CellLayout>, weights: &[f32]) -> PackedHalf {
-        pack(&self.shape, weights, &self.forward.0, Direction::Forward, self.source(input))
+    pub fn pack_forward(
+        &self,
+        input: Option<&CellLayout>,
+        weights: &[f32],
+        buffers: &BufferPool,
+    ) -> PackedHalf {
+        let (pass, source) = (&self.forward.0, self.source(input));
+        let storage = |length| buffers.take_cells(length);
+        pack_into(&self.shape, weights, pass, Direction::Forward, source, storage)
     }
 
     /// Weights as every phase of the backward reads them.
-    pub fn pack_backward(&self, output: &CellLayout, weights: &[f32]) -> Vec<PackedHalf> {
-        let source = Source::Cells(*output);
-        let pack =
-            |(pass, _): &(_, _)| pack(&self.shape, weights, pass, Direction::Backward, source);
+    pub fn pack_backward(
+        &self,
+        output: &CellLayout,
+        weights: &[f32],
+        buffers: &BufferPool,
+    ) -> Vec<PackedHalf> {
+        let (source, direction) = (Source::Cells(*output), Direction::Backward);
+        let pack = |(pass, _): &(_, _)| {
+            let storage = |length| buffers.take_cells(length);
+            pack_into(&self.shape, weights, pass, direction, source, storage)
+        };
         self.backward.iter().map(pack).collect()
     }
 }

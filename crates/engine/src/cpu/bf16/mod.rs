@@ -13,6 +13,7 @@ mod weight_gradient;
 pub(crate) use convolution::Passes;
 pub(crate) use weight_gradient::{accumulate, split};
 
+use super::buffers::BufferPool;
 use super::lower::{Operation, Program, Step, Value};
 use super::weights::Direction;
 use convolution::reach;
@@ -115,13 +116,16 @@ impl HalfProgram {
         index: usize,
         weights: &[f32],
         direction: Direction,
+        buffers: &BufferPool,
     ) -> Vec<PackedHalf> {
         let passes = self.passes(index);
         match direction {
-            Direction::Forward => vec![passes.pack_forward(self.layout(step.input), weights)],
+            Direction::Forward => {
+                vec![passes.pack_forward(self.layout(step.input), weights, buffers)]
+            }
             Direction::BackwardData => {
                 let output = self.layout(step.output).expect("a convolution's result in cells");
-                passes.pack_backward(output, weights)
+                passes.pack_backward(output, weights, buffers)
             }
         }
     }
