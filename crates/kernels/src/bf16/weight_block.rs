@@ -1,4 +1,4 @@
-//! The micro-kernel of the weight gradient: one or two panels of output channels times one or two columns (a tap and 16
+//! The micro-kernel of the weight gradient: one or two panels of output channels times one to three columns (a tap and 16
 //! input channels), summed over pixels and pairs of images.
 
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +9,9 @@ mod portable;
 
 use super::line::Line;
 use crate::Isa;
+
+/// Columns of a block at most.
+pub(super) const COLUMNS: usize = 3;
 
 /// Sixteen places of a pair of images: where the gradients of their outputs begin, and the inputs of the first tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +28,10 @@ pub(super) struct Block<'a> {
     pub steps: &'a [Step],
     /// By panel; a lone panel stands twice.
     pub gradients: [*const Line; 2],
-    /// By column; a lone column stands twice.
-    pub inputs: [*const Line; 2],
-    /// By panel and column: `[16 output channels][16 input channels]`, ADDED to.
-    pub sums: [[*mut f32; 2]; 2],
+    /// By column; the last stands again for those that are missing. Three are evenly spaced.
+    pub inputs: [*const Line; COLUMNS],
+    /// By panel and column, evenly spaced: `[16 output channels][16 input channels]`, ADDED to.
+    pub sums: [[*mut f32; COLUMNS]; 2],
 }
 
 /// How much of a block there is.

@@ -1,7 +1,7 @@
 //! The gradient by the weights: pixels inside, output channels times taps and input channels outside.
 
 use super::line::Line;
-use super::weight_block::{self, Block, Extent, Step};
+use super::weight_block::{self, Block, COLUMNS, Extent, Step};
 use super::weight_operands::{Grid, Inputs};
 use crate::half::{CellLayout, TILE};
 use crate::{ConvolutionShape, Isa, LANES};
@@ -92,28 +92,37 @@ fn add_images(
     let _tiles = (isa == Isa::Amx).then(crate::amx::Tiles::configure);
     for row in 0..kernel {
         list_steps(grid, row, steps);
-        // Two panels of input channels of one tap share their lines of the cache with the next tap.
-        for pair in (0..in_panels).step_by(2) {
-            let columns: Vec<(usize, usize)> = (0..kernel)
-                .flat_map(|column| {
-                    (pair..in_panels.min(pair + 2)).map(move |panel| (column, panel))
-                })
-                .collect();
-            for columns in columns.chunks(2) {
-                let place = |&(column, panel): &(usize, usize)| Column {
-                    input: panel * grid.panel_lines() + grid.shift(column),
-                    sums: ((row * kernel + column) * in_panels + panel) * SUMS,
-                };
-                let columns = Columns {
-                    first: place(&columns[0]),
-                    second: place(columns.last().expect("chunks are not empty")),
-                    count: columns.len(),
-                };
-                let stride = kernel * kernel * in_panels * SUMS;
-                sweep(isa, grid, steps, inputs, gradients, columns, stride, sums);
-            }
+        let place = |(column, panel): (usize, usize)| Column {
+            input: panel * grid.panel_lines() + grid.shift(column),
+            sums: ((row * kernel + column) * in_panels + panel) * SUMS,
+        };
+        for columns in column_lists(kernel, job.shape.stride, in_panels) {
+            let columns: Vec<Column> = columns.into_iter().map(place).collect();
+            let stride = kernel * kernel * in_panels * SUMS;
+            sweep(isa, grid, steps, inputs, gradients, &columns, stride, sums);
         }
     }
+}
+
+/// Kernel columns and input panels that one block takes.
+///
+/// Three taps side by side read the same lines but for the first and the last; elsewhere two panels of one tap share theirs
+/// with the next tap.
+fn column_lists(kernel: usize, stride: usize, in_panels: usize) -> Vec<Vec<(usize, usize)>> {
+    let threes = if stride == 1 { kernel / COLUMNS } else { 0 };
+    let mut lists = Vec::new();
+    for panel in 0..in_panels {
+        let three = |at: usize| (0..COLUMNS).map(|tap| (at * COLUMNS + tap, panel)).collect();
+        lists.extend((0..threes).map(three));
+    }
+    for pair in (0..in_panels).step_by(2) {
+        let panels = pair..in_panels.min(pair + 2);
+        let rest: Vec<(usize, usize)> = (threes * COLUMNS..kernel)
+            .flat_map(|column| panels.clone().map(move |panel| (column, panel)))
+            .collect();
+        lists.extend(rest.chunks(2).map(<[_]>::to_vec));
+    }
+    lists
 }
 
 /// A tap and sixteen input channels.
@@ -125,15 +134,7 @@ struct Column {
     sums: usize,
 }
 
-/// One or two columns.
-#[derive(Clone, Copy)]
-struct Columns {
-    first: Column,
-    second: Column,
-    count: usize,
-}
-
-/// All output panels of two columns; a panel's sums are `stride` numbers.
+/// All output panels of one to three columns; a panel's sums are `stride` numbers.
 #[allow(clippy::too_many_arguments)]
 fn sweep(
     isa: Isa,
@@ -141,7 +142,7 @@ fn sweep(
     steps: &[Step],
     inputs: &[Line],
     gradients: &[Line],
-    columns: Columns,
+    columns: &[Column],
     stride: usize,
     sums: &mut [f32],
 ) {
@@ -150,25 +151,30 @@ fn sweep(
     let reach = |offset: fn(&Step) -> u32| {
         steps.iter().map(|step| offset(step) as usize / size_of::<Line>() + TILE).max().unwrap_or(0)
     };
-    let input = columns.first.input.max(columns.second.input);
+    let input = columns.iter().map(|column| column.input).max().expect("a column");
     assert!(input + reach(|step| step.input) <= inputs.len(), "inputs of a weight gradient");
     assert!(reach(|step| step.gradient) <= panel_lines, "gradients of a weight gradient");
-    assert!(columns.second.sums.max(columns.first.sums) + SUMS <= stride, "a panel's sums");
-    assert!(columns.first.sums <= columns.second.sums, "columns in the order of their sums");
+    assert!(columns.iter().all(|column| column.sums + SUMS <= stride), "a panel's sums");
+    let at = |column: usize| columns[column.min(columns.len() - 1)];
+    let even = |of: fn(&Column) -> usize| {
+        columns.is_sorted_by_key(of)
+            && (columns.len() < 3 || of(&at(0)) + of(&at(2)) == 2 * of(&at(1)))
+    };
+    assert!(even(|column| column.sums), "columns in the order of their sums, evenly spaced");
+    assert!(columns.len() < 3 || even(|column| column.input), "three columns, evenly spaced");
     assert_eq!(panels * stride, sums.len(), "weight sums");
     let base = sums.as_mut_ptr();
     for panel in (0..panels).step_by(2) {
         let own = [panel, (panel + 1).min(panels - 1)];
         let sum = |panel: usize, column: Column| base.wrapping_add(panel * stride + column.sums);
-        let sums = own.map(|panel| [sum(panel, columns.first), sum(panel, columns.second)]);
+        let sums = own.map(|panel| std::array::from_fn(|column| sum(panel, at(column))));
         let block = Block {
             steps,
             gradients: own.map(|panel| gradients[panel * panel_lines..].as_ptr()),
-            inputs: [&inputs[columns.first.input..], &inputs[columns.second.input..]]
-                .map(<[Line]>::as_ptr),
+            inputs: std::array::from_fn(|column| inputs[at(column).input..].as_ptr()),
             sums,
         };
-        let extent = Extent { panels: (panels - panel).min(2), columns: columns.count };
+        let extent = Extent { panels: (panels - panel).min(2), columns: columns.len() };
         // SAFETY: all steps and sums were checked above, the processor has the instructions, tiles are configured.
         unsafe { weight_block::run(isa, &block, extent) };
     }
