@@ -157,7 +157,9 @@ impl ParameterSpec {
                 format!("shape {shape:?} with {} values", values.len()),
             );
         }
-        if let Some(position) = values.iter().position(|value| !value.is_finite()) {
+        // Without an early end first: that vectorises, and nearly always nothing is found.
+        let broken = values.iter().fold(false, |broken, value| broken | !value.is_finite());
+        if broken && let Some(position) = values.iter().position(|value| !value.is_finite()) {
             return wrong("finite values".into(), format!("{} at {position}", values[position]));
         }
         Ok(())

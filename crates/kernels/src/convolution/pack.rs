@@ -90,11 +90,19 @@ pub fn pack(
 fn direct_forward(shape: &ConvolutionShape, weights: &[f32]) -> Lines {
     let taps = shape.kernel * shape.kernel;
     let mut values = Lines::zeros(shape.out_panels() * shape.panel_len());
-    for (out, weights) in weights.chunks_exact(shape.in_channels * taps).enumerate() {
-        let panel = &mut values[out / LANES * shape.panel_len()..][..shape.panel_len()];
-        for (channel, weights) in weights.chunks_exact(taps).enumerate() {
-            for (tap, &weight) in weights.iter().enumerate() {
-                panel[(tap * shape.in_channels + channel) * LANES + out % LANES] = weight;
+    for (panel, weights) in values
+        .chunks_exact_mut(shape.panel_len())
+        .zip(weights.chunks(LANES * shape.in_channels * taps))
+    {
+        // Sixteen channels of all lanes at a time: what is written stays in the first cache until its lines are full.
+        for first in (0..shape.in_channels).step_by(LANES) {
+            let end = shape.in_channels.min(first + LANES);
+            for (lane, weights) in weights.chunks_exact(shape.in_channels * taps).enumerate() {
+                for channel in first..end {
+                    for (tap, &weight) in weights[channel * taps..][..taps].iter().enumerate() {
+                        panel[(tap * shape.in_channels + channel) * LANES + lane] = weight;
+                    }
+                }
             }
         }
     }
@@ -121,6 +129,10 @@ fn direct_backward_data(shape: &ConvolutionShape, weights: &[f32]) -> Lines {
                 for out in 0..shape.out_channels {
                     let from = &weights[(out * channels + first) * taps + tap..];
                     let to = &mut values[at + out * width..][..real];
+                    if taps == 1 {
+                        to.copy_from_slice(&from[..real]);
+                        continue;
+                    }
                     to.iter_mut().zip(from.iter().step_by(taps)).for_each(|(to, from)| *to = *from);
                 }
                 at += outs * width;
