@@ -367,3 +367,37 @@ fn a_source_without_test_images_is_judged_on_those_held_out_from_training() {
     let verdicts = fs::read_to_string(setting.path("run/verdicts.jsonl")).expect("verdicts");
     assert_eq!(verdicts.lines().count(), 12);
 }
+
+#[test]
+fn a_run_goes_on_in_the_precision_it_began_with_and_its_folder_says_which() {
+    let setting = Setting::new();
+    let short = ["--set", "training.epochs=1", "--out", "run"];
+    let train =
+        |flags: &[&str]| setting.run(&[&["train", "tiny.toml"], &short[..], flags].concat());
+    let begun = train(&["--precision", "bf16"]);
+    assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+    let recipe = fs::read_to_string(setting.path("run/recipe.toml")).expect("a recipe");
+    assert!(recipe.contains("precision = \"bf16\""), "{recipe}");
+    let record = fs::read_to_string(setting.path("run/run.json")).expect("a record");
+    let record: Value = serde_json::from_str(&record).expect("JSON");
+    assert_eq!(record["precision"], "bf16");
+    let judged = fs::read_to_string(setting.path("run/evaluation.json")).expect("an evaluation");
+    let judged: Value = serde_json::from_str(&judged).expect("JSON");
+    assert_eq!(judged["precision"], "f32", "a run is judged in single precision");
+
+    assert!(train(&["--resume"]).status.success(), "unsaid is as it began");
+    let changed = train(&["--resume", "--precision", "f32"]);
+    assert_eq!(changed.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&changed.stderr).into_owned();
+    assert!(message.contains("training.precision"), "{message}");
+}
+
+#[test]
+fn auto_is_written_down_as_what_it_meant() {
+    let setting = Setting::new();
+    let done = setting.run(&["train", "tiny.toml", "--set", "training.epochs=1", "--out", "run"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let recipe = fs::read_to_string(setting.path("run/recipe.toml")).expect("a recipe");
+    let line = recipe.lines().find(|line| line.starts_with("precision = "));
+    assert!(matches!(line, Some("precision = \"f32\"" | "precision = \"bf16\"")), "{recipe}");
+}

@@ -72,8 +72,8 @@ impl Method {
 /// Runs the command.
 pub fn run(arguments: &BenchArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let subject = Subject::new(arguments)?;
-    let engine = settings.engine()?;
     let precision = settings.engine_precision();
+    let engine = settings.engine()?.training_in(precision);
     let load = record::load_average();
     // On the engine's threads, as `train` does it: attack and training pass then share them.
     let (peaks, timed, layers) = engine.pool().install(|| -> anyhow::Result<_> {

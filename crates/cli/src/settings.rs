@@ -1,6 +1,7 @@
 //! The flags that every command takes.
 
 use crate::failure::OrWrongUsage;
+use adamant::train::precision::PrecisionKind;
 use anyhow::Context;
 use clap::ValueEnum;
 use engine::Precision;
@@ -44,7 +45,10 @@ pub struct Settings {
 pub enum PrecisionChoice {
     /// Single precision.
     F32,
-    /// The fastest that this version computes with: single precision.
+    /// bf16 values with f32 sums.
+    Bf16,
+    /// Training: what the recipe says, and if it says auto, what is fastest on this machine. Attacks of an evaluation:
+    /// f32.
     Auto,
 }
 
@@ -74,11 +78,23 @@ impl Settings {
         Ok(CpuEngine::new(CpuSettings { threads: self.thread_count(), isa })?)
     }
 
-    /// How attacked networks compute.
+    /// How networks compute that an evaluation attacks. Half precision is never chosen unasked: its gradients differ
+    /// from the exact ones, and a weaker attack makes a model look better than it is.
     pub fn engine_precision(&self) -> Precision {
         match self.precision {
             PrecisionChoice::F32 | PrecisionChoice::Auto => Precision::F32,
+            PrecisionChoice::Bf16 => Precision::Bf16,
         }
+    }
+
+    /// What a run computes with whose recipe says `written`.
+    pub fn training_precision(&self, written: PrecisionKind, engine: &CpuEngine) -> PrecisionKind {
+        let asked = match self.precision {
+            PrecisionChoice::F32 => PrecisionKind::F32,
+            PrecisionChoice::Bf16 => PrecisionKind::Bf16,
+            PrecisionChoice::Auto => written,
+        };
+        asked.resolve(engine.fastest_precision()).into()
     }
 
     /// How many threads compute.

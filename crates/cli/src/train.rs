@@ -10,17 +10,19 @@ mod progress;
 
 use crate::failure::{Interrupted, OrWrongUsage};
 use crate::memory::Bytes;
-use crate::settings::Settings;
+use crate::settings::{PrecisionChoice, Settings};
 use adamant::data::{Part, SearchPath};
 use adamant::train::builtin;
 use adamant::train::error::TrainError;
 use adamant::train::fit::{Setting, fit};
 use adamant::train::plan::Plan;
+use adamant::train::precision::PrecisionKind;
 use adamant::train::recipe::Recipe;
 use adamant::train::recipe_error::RecipeError;
 use adamant::train::run::{Run, RunError};
 use anyhow::Context;
 use collective::{Collective, Solo};
+use engine::Precision;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,6 +59,7 @@ pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<Ex
     let mut engine = settings.engine()?;
     let (mut run, recipe) = open(arguments, settings, &engine)?;
     let plan = Plan::new(&recipe).or_wrong_usage()?;
+    engine = engine.training_in(plan.precision.resolve(Precision::F32));
     let search = SearchPath::from_environment();
     let dataset = Arc::new(plan.source.load(Part::Train, &search)?);
     if let Some(memory) = arguments.memory {
@@ -103,13 +106,23 @@ fn open(
             None => last_folder(&stem(name)),
         };
         let (run, started) = Run::resume(&folder).or_else(refused)?;
-        let asked = asked_again(arguments, &folder)?;
+        let mut asked = asked_again(arguments, &folder)?;
+        // What was auto is decided when a run begins; another machine goes on with it.
+        if settings.precision == PrecisionChoice::Auto
+            && asked.training.precision == PrecisionKind::Auto
+        {
+            asked.training.precision = started.training.precision;
+        } else {
+            asked.training.precision =
+                settings.training_precision(asked.training.precision, engine);
+        }
         if let Some((key, started, found)) = started.first_difference(&asked) {
             return Err(RecipeError::ChangedOnResume { key, found, started }).or_wrong_usage();
         }
         return Ok((run, started));
     }
-    let recipe = read(name, &sets(arguments))?;
+    let mut recipe = read(name, &sets(arguments))?;
+    recipe.training.precision = settings.training_precision(recipe.training.precision, engine);
     // Refused before a folder appears.
     Plan::new(&recipe).or_wrong_usage()?;
     let folder = match &arguments.out {

@@ -122,6 +122,11 @@ pub trait Engine: Sync {
         domain: Domain,
         precision: Precision,
     ) -> Result<Self::Frozen, EngineError>;
+
+    /// What training passes compute in; the attacks of a training follow.
+    fn training_precision(&self) -> Precision {
+        Precision::F32
+    }
 }
 
 /// What a recording tells besides its gradients.

@@ -5,6 +5,7 @@
 //! [`Verdict`], a line of `verdicts.jsonl`. What was found is written down at once, in a [`Ledger`]; figures are sums over
 //! its records, so a killed evaluation continues and several processes share one ([`Conduct`], [`merge`]).
 
+mod agreement;
 mod attacked;
 pub mod check;
 mod conduct;
@@ -26,6 +27,7 @@ mod tally;
 mod verdict;
 mod wilson;
 
+pub use agreement::Agreement;
 pub use conduct::{Conduct, Looks};
 pub use crafted::Crafted;
 pub use error::{EvaluateError, ProposalFault};

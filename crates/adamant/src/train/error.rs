@@ -1,5 +1,6 @@
 //! What can end a training run early.
 
+use super::precision::PrecisionKind;
 use super::recipe_error::RecipeError;
 use super::run::RunError;
 use super::store::StoreError;
@@ -91,6 +92,14 @@ pub enum TrainError {
         name: String,
         /// Its part.
         found: String,
+    },
+    /// The engine was built for another arithmetic than the recipe asks for.
+    #[error("training.precision is {asked:?}, but the engine trains in {found:?}")]
+    Precision {
+        /// What the recipe says.
+        asked: PrecisionKind,
+        /// What the engine was built for.
+        found: engine::Precision,
     },
 }
 

@@ -118,6 +118,10 @@ fn fit_inner<E: Engine>(
         let (name, found) = (dataset.name().to_string(), "test".to_string());
         return Err(TrainError::NotTrainingImages { name, found });
     }
+    let (asked, found) = (plan.precision, engine.training_precision());
+    if asked.resolve(found) != found {
+        return Err(TrainError::Precision { asked, found });
+    }
     let parts = hold_out(dataset.len(), plan.validation, plan.seed)?;
     let loader = Loader::over(Arc::clone(dataset), parts.train, plan.loader)?;
     let held_out = Subset { dataset, indices: &parts.validation };

@@ -11,6 +11,7 @@ pub mod forward;
 pub mod guard;
 mod meaning;
 pub mod plan;
+pub mod precision;
 pub mod recipe;
 pub mod recipe_error;
 pub mod record;

@@ -6,6 +6,7 @@ use super::meaning::{
     adversary, architecture, branches, consistent, evaluation, objective, optimizer, require,
     schedule, small,
 };
+use super::precision::PrecisionKind;
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use super::sections::{DomainKind, ForwardKind, FrozenStatistics};
@@ -47,6 +48,8 @@ pub struct Plan {
     pub epochs: u32,
     /// Seed of all randomness.
     pub seed: u64,
+    /// Arithmetic of attack and training pass.
+    pub precision: PrecisionKind,
     /// When checkpoints are written.
     pub checkpoints: CheckpointPlan,
     /// How the run is judged.
@@ -136,6 +139,7 @@ impl Plan {
             consistent: consistent(recipe)?,
             epochs: small(recipe, "training.epochs", training.epochs)?,
             seed: training.seed,
+            precision: training.precision,
             checkpoints: CheckpointPlan {
                 every_steps: training.checkpoint_every_steps,
                 keep: training.keep_checkpoints,

@@ -1,5 +1,6 @@
 //! What a run writes about itself: `run.json` and the lines of `metrics.jsonl`. Plain data.
 
+use super::precision::PrecisionKind;
 use serde::{Deserialize, Serialize};
 
 /// `run.json`: what is needed to know, or to repeat, a run.
@@ -19,6 +20,9 @@ pub struct RunRecord {
     pub seed: u64,
     /// Number of ranks.
     pub world_size: usize,
+    /// Arithmetic of attack and training pass; `auto` in runs of versions that knew no other than f32.
+    #[serde(default)]
+    pub precision: PrecisionKind,
     /// Seconds since 1970 when the run began.
     pub started_unix: u64,
     /// How often it was resumed.

@@ -112,6 +112,7 @@ impl Run {
             machine: identity.machine,
             seed: recipe.training.seed,
             world_size: identity.world_size,
+            precision: recipe.training.precision,
             started_unix: started.map_or(0, |d| d.as_secs()),
             resumed: 0,
             status: Status::Running,

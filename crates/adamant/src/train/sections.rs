@@ -3,6 +3,7 @@
 //! One plain struct per section, in the order of a recipe file. What values mean together is decided in
 //! the plan.
 
+use super::precision::PrecisionKind;
 use crate::threat::Norm;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Value;
@@ -388,6 +389,8 @@ pub struct TrainingSection {
     pub checkpoint_every_steps: u64,
     /// How many checkpoints stay.
     pub keep_checkpoints: usize,
+    /// Arithmetic of attack and training pass; weights, statistics and judging are always f32.
+    pub precision: PrecisionKind,
 }
 
 impl Default for TrainingSection {
@@ -400,6 +403,7 @@ impl Default for TrainingSection {
             frozen_statistics: FrozenStatistics::Frozen,
             checkpoint_every_steps: 0,
             keep_checkpoints: 2,
+            precision: PrecisionKind::Auto,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::schedule::Schedule;
 use crate::stream::Stream;
 use crate::victim::{BatchVictim, perturb_in_tiles};
 use collective::Collective;
-use engine::{Engine, EngineError, Precision};
+use engine::{Engine, EngineError};
 use network::{Network, Statistics};
 
 /// A network in training.
@@ -120,9 +120,10 @@ impl<E: Engine> Trainer<'_, E> {
         let failed = |source: AttackError| TrainError::Attack { step, source: Box::new(source) };
         let perturbed = match crafting.statistics {
             Statistics::Running => {
+                let precision = self.engine.training_precision();
                 let frozen = self
                     .engine
-                    .freeze(&self.network, crafting.domain, Precision::F32)
+                    .freeze(&self.network, crafting.domain, precision)
                     .map_err(|source| TrainError::Engine { step, source: Box::new(source) })?;
                 perturb_in_tiles(&frozen, &self.plan.attack, batch, &stream).map_err(failed)?.0
             }

@@ -146,6 +146,14 @@ impl CpuEngine {
         Self { precision, ..self }
     }
 
+    /// The precision in which training is fastest on this processor: what `auto` means.
+    ///
+    /// bf16 where it multiplies tiles (AMX). Products of bf16 pairs alone (AVX-512) have half the rate of f32 multiply-adds on
+    /// the processor measured (`adamant bench` prints both peaks).
+    pub fn fastest_precision(&self) -> Precision {
+        if self.isa >= Isa::Amx { Precision::Bf16 } else { Precision::F32 }
+    }
+
     /// Layouts and tables for a training pass, from the last if it was the same.
     fn half_program(&self, program: &Program, chunk_images: usize) -> Option<Arc<HalfProgram>> {
         if self.precision == Precision::F32 {
@@ -207,6 +215,10 @@ impl Engine for CpuEngine {
         wants: Wants,
     ) -> Result<Gradients, EngineError> {
         self.pool.install(|| self.backward_on_pool(network, recording, logit_gradient, wants))
+    }
+
+    fn training_precision(&self) -> Precision {
+        self.precision
     }
 
     fn freeze(
