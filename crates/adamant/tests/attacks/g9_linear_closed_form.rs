@@ -154,6 +154,59 @@ fn minimal_distances_of_fab_and_deepfool_are_within_a_hundredth_of_the_closed_fo
     }
 }
 
+/// The exact L1 distance of an image within the pixel range: towards each class the pixels with the steepest difference of
+/// weights move first, each as far as it can.
+fn exact_l1(linear: &Linear, image: &[f32], label: u32) -> f64 {
+    let logits = linear.logits_of(image);
+    let towards = |class: usize| {
+        let own = linear.row(label as usize);
+        let mut pixels: Vec<(f64, f64)> = (linear.row(class).iter().zip(own).zip(image))
+            .map(|((&there, &here), &pixel)| {
+                let slope = f64::from(there) - f64::from(here);
+                (slope.abs(), f64::from(if slope > 0.0 { 1.0 - pixel } else { pixel }))
+            })
+            .collect();
+        pixels.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut needed = f64::from(logits[label as usize]) - f64::from(logits[class]);
+        let mut length = 0.0;
+        for (slope, room) in pixels {
+            let moved = room.min(needed / slope);
+            (length, needed) = (length + moved, needed - moved * slope);
+            if needed <= 0.0 {
+                return length;
+            }
+        }
+        f64::INFINITY
+    };
+    let classes = (0..linear.classes).filter(|&class| class != label as usize);
+    classes.map(towards).fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn in_l1_fab_finds_the_exact_distance_within_the_pixel_range_and_apgd_the_images_within_it() {
+    let (_, linear, batch) = stored();
+    let exact: Vec<f64> =
+        (0..100).map(|i| exact_l1(&linear, batch.images.one(i), batch.labels[i])).collect();
+    let (boundary, steps, restarts) = (FabBoundary::Targets(9), 10, 1);
+    let fab = FabSettings { threat: threat(Norm::L1, "1"), boundary, steps, restarts };
+    let found = distances(&Fab::new(fab).expect("sound settings"));
+    for (image, (found, exact)) in found.iter().zip(&exact).enumerate() {
+        assert!(found > &(exact * (1.0 - 1e-5)), "{image}: {found} {exact}");
+        assert!(found < &(exact * 1.01), "{image}: {found} {exact}");
+    }
+    let mut sorted = exact.clone();
+    sorted.sort_by(f64::total_cmp);
+    for epsilon in [sorted[25], sorted[50], sorted[75]] {
+        let left = survivors(&linear, &batch, "apgd-t-50", threat(Norm::L1, &epsilon.to_string()));
+        // A sparse climb need not end in the very corner: images within a twentieth of the border may go either way.
+        for image in 0..100 {
+            let stands = left.contains(&image);
+            assert!(stands || exact[image] < epsilon * (1.0 + 1e-5), "{image}: {}", exact[image]);
+            assert!(!stands || exact[image] > epsilon / 1.05, "{image}: {}", exact[image]);
+        }
+    }
+}
+
 #[test]
 fn carlini_and_wagner_come_near_the_closed_form() {
     let (golden, _, _) = stored();

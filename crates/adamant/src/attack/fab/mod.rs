@@ -140,9 +140,10 @@ impl Fab {
             }
         };
         for step in 0..self.settings.steps {
-            // Who crossed with the last step will probably cross again, and then need a gradient elsewhere: looking first
-            // costs a forward only. The others learn from their gradient's forward whether they crossed.
-            let likely = |position: &usize| walks[*position].crossed && !walks[*position].is_known;
+            // Who has crossed the boundary once crosses it with most steps, and then needs a gradient elsewhere: looking
+            // first costs a forward only. The others learn from their gradient's own forward whether they crossed.
+            let likely =
+                |position: &usize| walks[*position].nearest.is_some() && !walks[*position].is_known;
             let first: Vec<usize> = standing.iter().copied().filter(likely).collect();
             look(victim, (batch, aims), &mut walks, &first)?;
             leave(&walks, &mut standing);

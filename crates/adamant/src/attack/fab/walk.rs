@@ -24,8 +24,6 @@ pub struct Walk<'a> {
     pub point: Vec<f32>,
     /// Whether the victim has said what it sees there.
     pub is_known: bool,
-    /// Whether the last step crossed the boundary: then the next probably does, too.
-    pub crossed: bool,
     /// The nearest point beyond the boundary.
     pub nearest: Option<Beyond>,
     inside: (Vec<f32>, f64),
@@ -58,14 +56,13 @@ impl<'a> Walk<'a> {
         let zeros = vec![0.0; point.len()];
         let slope = Slope { gradient: zeros.clone(), gap: 0.0, distance: f64::INFINITY };
         let (own_move, image_move) = (zeros.clone(), zeros);
-        let (is_known, crossed, nearest) = (false, false, None);
+        let (is_known, nearest) = (false, None);
         let inside = (Vec::new(), 0.0);
         Self {
             norm,
             origin,
             point,
             is_known,
-            crossed,
             nearest,
             inside,
             slope,
@@ -78,7 +75,6 @@ impl<'a> Walk<'a> {
     /// back a little.
     pub fn settle(&mut self, is_beyond: bool, margin: f64) {
         self.is_known = true;
-        self.crossed = is_beyond;
         if !is_beyond {
             return;
         }
