@@ -58,17 +58,7 @@ impl<'a> Walk<'a> {
         let (own_move, image_move) = (zeros.clone(), zeros);
         let (is_known, nearest) = (false, None);
         let inside = (Vec::new(), 0.0);
-        Self {
-            norm,
-            origin,
-            point,
-            is_known,
-            nearest,
-            inside,
-            slope,
-            own_move,
-            image_move,
-        }
+        Self { norm, origin, point, is_known, nearest, inside, slope, own_move, image_move }
     }
 
     /// Takes what the victim says of the point: whether it lies beyond the boundary, by which margin. If so the walk goes
