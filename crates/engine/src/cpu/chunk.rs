@@ -4,64 +4,21 @@
 //! norms with batch statistics nothing passes from one chunk to another, so a worker takes one chunk through all steps
 //! in between while its values are in cache.
 
-use super::bf16::HalfProgram;
 use super::buffers::BufferPool;
+pub(crate) use super::context::{Context, Keep};
 use super::lower::{BatchParameters, Operation, Program, Step, Value};
 use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
 use super::rearrange::{flatten, subsample};
-use super::segments::{Kept, makes_mask};
-use super::weights::Weights;
+use super::segments::makes_mask;
 use kernels::activation::Function;
 use kernels::convolution::{self, Add, Epilogue, Scratch};
 use kernels::half::Lines;
 use kernels::linear::{self, LinearShape};
 use kernels::norm::{self, Affine};
 use kernels::pooling::{self, PoolingShape};
-use kernels::{Isa, LANES, Relu, activation};
-use network::{Activation, Network};
+use kernels::{LANES, Relu, activation};
+use network::Activation;
 use std::ops::Range;
-
-/// What all chunks of a pass share.
-pub(crate) struct Context<'a> {
-    pub isa: Isa,
-    pub network: &'a Network,
-    pub program: &'a Program,
-    /// Layouts and tables if the pass is in half precision.
-    pub half: Option<&'a HalfProgram>,
-    /// [`Program::readers`].
-    pub readers: &'a [Option<(usize, usize)>],
-    pub weights: &'a Weights,
-    pub buffers: &'a BufferPool,
-    /// The domain of every image of the pass.
-    pub domains: &'a [usize],
-    /// By step: the batch norms known so far.
-    pub batch: &'a [Option<BatchState>],
-    /// Whether a backward will follow.
-    pub keep: Keep<'a>,
-}
-
-/// What a forward leaves behind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Keep<'a> {
-    /// The logits alone.
-    Nothing,
-    /// What a backward reads.
-    ForBackward(&'a Kept),
-}
-
-impl Keep<'_> {
-    pub fn value(self, value: usize) -> bool {
-        matches!(self, Self::ForBackward(kept) if kept.values[value])
-    }
-
-    pub fn mask(self, value: usize) -> bool {
-        matches!(self, Self::ForBackward(kept) if kept.masks[value])
-    }
-
-    pub fn step(self, step: usize) -> bool {
-        matches!(self, Self::ForBackward(kept) if kept.steps[step])
-    }
-}
 
 /// A run of images and what the forward has computed for it.
 #[derive(Debug, Default)]

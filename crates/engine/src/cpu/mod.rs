@@ -8,6 +8,7 @@ mod bf16;
 mod border;
 mod buffers;
 mod chunk;
+mod context;
 mod describe;
 mod frozen;
 mod gradients;

@@ -121,7 +121,7 @@ mod tests {
         for length in [0, 1, 31, 1000, 3 << 20] {
             let mut lines = Lines::<u16>::zeros(length);
             assert_eq!(lines.len(), length);
-            assert!(length == 0 || lines.as_ptr() as usize % 64 == 0);
+            assert!(length == 0 || (lines.as_ptr() as usize).is_multiple_of(64));
             assert!(lines.iter().all(|&x| x == 0));
             lines.fill(7);
             assert!(lines.iter().all(|&x| x == 7));

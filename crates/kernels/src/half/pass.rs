@@ -64,7 +64,8 @@ pub fn backward_passes(shape: &ConvolutionShape) -> Vec<HalfPass> {
     let axis = |phase: usize| -> Vec<(isize, usize)> {
         (0..shape.kernel)
             .filter(|k| {
-                (phase + shape.padding + shape.stride - k % shape.stride) % shape.stride == 0
+                (phase + shape.padding + shape.stride - k % shape.stride)
+                    .is_multiple_of(shape.stride)
             })
             .map(|k| {
                 let distance = phase as isize + shape.padding as isize - k as isize;
