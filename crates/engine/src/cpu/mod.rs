@@ -173,6 +173,7 @@ impl CpuEngine {
     /// Keeps every training step within a budget: what does not fit is computed again by the backward. Results have the
     /// same bits.
     pub fn within(self, budget: MemoryBudget) -> Self {
+        kernels::memory::return_large_blocks();
         self.shared.lean.store(true, Ordering::Relaxed);
         Self { budget: Some(budget), ..self }
     }
