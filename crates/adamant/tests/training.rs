@@ -10,6 +10,7 @@ use adamant::train::recipe::Recipe;
 use adamant::train::record::Machine;
 use adamant::train::run::{Identity, Run};
 use collective::Solo;
+use engine::Precision;
 use engine::cpu::{CpuEngine, CpuSettings, Isa};
 use network::Network;
 use serde_json::Value;
@@ -104,7 +105,7 @@ fn train(
         Run::create(folder, recipe, identity())?
     };
     let plan = Plan::new(recipe)?;
-    let engine = engine(threads);
+    let engine = engine(threads).training_in(plan.precision.resolve(Precision::F32));
     let interrupt = AtomicBool::new(false);
     let dataset = images(Part::Train);
     let setting =
@@ -244,24 +245,28 @@ mod g17_kill_and_resume {
 
 #[test]
 fn g17_threads_do_not_change_a_byte() {
-    let folders = [1, 2, 3].map(|threads| {
-        let folder = tempfile::tempdir().unwrap();
-        train(folder.path(), &recipe(&[]), threads, None).unwrap();
-        folder
-    });
-    same_run(folders[0].path(), folders[1].path());
-    same_run(folders[0].path(), folders[2].path());
+    for precision in ["training.precision=f32", "training.precision=bf16"] {
+        let folders = [1, 2, 3].map(|threads| {
+            let folder = tempfile::tempdir().unwrap();
+            train(folder.path(), &recipe(&[precision]), threads, None).unwrap();
+            folder
+        });
+        same_run(folders[0].path(), folders[1].path());
+        same_run(folders[0].path(), folders[2].path());
+    }
 }
 
 #[test]
 fn every_setting_trains_and_changes_what_is_trained() {
     let plain = {
         let folder = tempfile::tempdir().unwrap();
-        train(folder.path(), &recipe(&["training.epochs=1"]), 2, None).unwrap();
+        let sets = ["training.epochs=1", "training.precision=f32"];
+        train(folder.path(), &recipe(&sets), 2, None).unwrap();
         bytes(folder.path(), LAST)
     };
     for sets in [
-        &["network.norm=batch", "objective.forward=two-passes"][..],
+        &["training.precision=bf16"][..],
+        &["network.norm=batch", "objective.forward=two-passes"],
         &["network.statistics=shared"],
         &["network.affine=shared", "objective.weighting=alpha", "objective.alpha=0.3"],
         &["network.norm=group", "network.groups=2"],

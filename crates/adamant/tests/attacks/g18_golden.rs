@@ -9,7 +9,7 @@ use engine::cpu::{CpuEngine, CpuSettings, Isa};
 use engine::{Engine, Precision};
 use network::{Architecture, Domain, InputScaling, Network};
 
-fn pretrained() -> Network {
+pub fn pretrained() -> Network {
     let mut architecture = Architecture::named("resnet20-cifar").expect("a name");
     architecture.scaling = InputScaling::imagenet();
     let graph = architecture.graph().expect("a graph");
@@ -18,7 +18,7 @@ fn pretrained() -> Network {
 }
 
 /// The fixture's attacks, every epsilon and step an eighth of the usual, from the image.
-fn attacks() -> [(&'static str, Box<dyn Attack>); 5] {
+pub fn attacks() -> [(&'static str, Box<dyn Attack>); 5] {
     let pixels = threat(Norm::Linf, "0.25/255");
     let fixed = |step: &str| StepSize::Fixed(step.parse().expect("a length"));
     let bim = |threat: ThreatModel, goal, step: &str| {
@@ -41,16 +41,20 @@ fn attacks() -> [(&'static str, Box<dyn Attack>); 5] {
     ]
 }
 
+/// The fixture's 64 images.
+pub fn images(golden: &Golden) -> Batch {
+    let bytes = golden.bytes("images_u8");
+    let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let indices = golden.classes("image_index").into_iter().map(u64::from).collect();
+    let images = Images { count: 64, shape: Shape::new(3, 32, 32), pixels };
+    Batch { images, labels: golden.classes("labels"), indices }
+}
+
 #[test]
 fn attacks_succeed_where_pytorchs_do_and_end_in_the_same_pixels() {
     let golden = Golden::read("attacks_wellconditioned");
-    let shape = Shape::new(3, 32, 32);
-    let bytes = golden.bytes("images_u8");
-    let pixels = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-    let labels = golden.classes("labels");
-    let indices = golden.classes("image_index").into_iter().map(u64::from).collect();
-    let images = Images { count: 64, shape, pixels };
-    let batch = Batch { images, labels: labels.clone(), indices };
+    let batch = images(&golden);
+    let (shape, labels) = (batch.images.shape, batch.labels.clone());
 
     let engine = CpuEngine::new(CpuSettings { threads: 2, isa: Isa::detected() }).expect("threads");
     let frozen = engine.freeze(&pretrained(), Domain::CLEAN, Precision::F32).expect("it folds");

@@ -13,6 +13,7 @@ mod g14_judgement;
 mod g15_targets;
 mod g18_golden;
 mod g1_sign;
+mod g20_low_precision;
 mod g29_starts;
 mod g4_nulls;
 mod g5_rejection;
