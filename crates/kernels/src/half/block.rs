@@ -65,25 +65,12 @@ impl Extent {
     }
 }
 
-/// Other work, a piece at a time: the epilogue of the block before. The processor overlaps it with multiplications only
-/// if it stands among them, because it looks no further ahead than some ten steps.
-pub(crate) trait Background {
-    /// Does the next piece, if any is left.
-    fn advance(&mut self);
-}
-
-/// Writes `bias + sum` of every pixel and output, and advances `background` now and then.
+/// Writes `bias + sum` of every pixel and output.
 ///
 /// # Safety
 /// Every step of every tile must be readable for 16 rows of 32 numbers, every step's weights and 32 biases too, and the
 /// processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
-pub(crate) unsafe fn run(
-    isa: Isa,
-    block: &Block<'_>,
-    extent: Extent,
-    sums: &mut Sums,
-    background: &mut impl Background,
-) {
+pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.
     unsafe {
         match isa {
@@ -95,7 +82,7 @@ pub(crate) unsafe fn run(
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => avx512_bf16::run(block, extent, sums),
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => amx::run(block, extent, sums, background),
+            Isa::Amx => amx::run(block, extent, sums),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

@@ -1,6 +1,6 @@
 //! Runs a [`Table`] over groups of images.
 
-use super::block::{self, Background, Block, Extent, Sums};
+use super::block::{self, Block, Extent, Sums};
 use super::epilogue::{self, Epilogue, Kind, Rows};
 use super::pack::{PANEL, PackedHalf};
 use super::table::{OPERANDS, Table, Tile};
@@ -212,8 +212,8 @@ struct Pointers {
 struct Waiting {
     extent: Extent,
     pair: [u32; 2],
-    panel: usize,
-    group: usize,
+    /// By operand: the cell at which its group of images and block of channels begins.
+    starts: [usize; OPERANDS],
 }
 
 /// # Safety
@@ -222,12 +222,16 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
     let table = job.table;
     let panels = job.panels();
     let group_numbers = table.source.group();
-    let [sums, before] = &mut *workspace.sums;
-    let (mut sums, mut before) = (sums, before);
     let mut waiting: Option<Waiting> = None;
+    let mut turn = 0;
     for panel in (0..panels).step_by(2) {
         let width = (panels - panel).min(2);
         for group in job.groups() {
+            let image = group * table.source.images() - job.first;
+            let operand_starts = std::array::from_fn(|operand| {
+                let layout = &table.operands[operand];
+                panel / 2 * layout.plane_cells() + layout.image_cells(job.firsts[operand] + image)
+            });
             for &pair in &table.pairs {
                 let tiles = pair.map(|tile| &table.tiles[tile as usize]);
                 let extent = Extent::new(if pair[0] == pair[1] { 1 } else { 2 }, width);
@@ -237,9 +241,10 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                 });
                 let steps = &table.steps[table.classes[tiles[0].class as usize].clone()];
                 let bias = &workspace.bias[panel * LANES..];
-                // SAFETY: by the caller's promise.
+                let sums = &mut workspace.sums[turn];
+                // SAFETY: by the caller's promise. The epilogue of the block before runs in the shadow of this one's
+                // multiplications, which take longer and need other registers.
                 unsafe {
-                    let mut behind = Finish::new(isa, job, pointers, before, waiting);
                     match job.weights {
                         Weights::Packed(packed) => {
                             let weights = &packed.values[panel * packed.steps * PANEL..];
@@ -247,7 +252,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                             let (pitch, bias) = (table.pitch, bias.as_ptr());
                             let weights = weights.as_ptr();
                             let block = Block { tiles: starts, pitch, steps, weights, bias, next };
-                            block::run(isa, &block, extent, sums, &mut behind);
+                            block::run(isa, &block, extent, sums);
                         }
                         Weights::Channels(factors) => {
                             let factors = &factors[panel * LANES..];
@@ -258,15 +263,19 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                             }
                         }
                     }
-                    behind.complete();
+                    if let Some(before) = waiting {
+                        finish(isa, job, pointers, &workspace.sums[1 - turn], before);
+                    }
                 }
-                waiting = Some(Waiting { extent, pair, panel, group });
-                std::mem::swap(&mut sums, &mut before);
+                waiting = Some(Waiting { extent, pair, starts: operand_starts });
+                turn = 1 - turn;
             }
         }
     }
-    // SAFETY: by the caller's promise.
-    unsafe { Finish::new(isa, job, pointers, before, waiting).complete() };
+    if let Some(last) = waiting {
+        // SAFETY: by the caller's promise.
+        unsafe { finish(isa, job, pointers, &workspace.sums[1 - turn], last) };
+    }
 }
 
 /// `factor * x + start` of one cell of each of a tile's pixels.
@@ -294,99 +303,40 @@ unsafe fn scale(
     }
 }
 
-/// The epilogue of a block, row by row.
-struct Finish<'a> {
-    isa: Isa,
-    kind: Option<Kind>,
-    sums: &'a Sums,
-    rows: [Option<Rows<'a>>; 2],
-    tile: usize,
-    row: usize,
-}
-
-impl<'a> Finish<'a> {
-    /// # Safety
-    /// As [`sweep`], for as long as it lives; `sums` holds what `done` says.
-    unsafe fn new(
-        isa: Isa,
-        job: &Convolve<'a>,
-        pointers: &Pointers,
-        sums: &'a Sums,
-        done: Option<Waiting>,
-    ) -> Self {
-        let rows = [0, 1].map(|index| {
-            let done = done.filter(|done| index < done.extent.tiles())?;
-            Some(rows(job, pointers, done, index))
-        });
-        Self { isa, kind: pointers.kind, sums, rows, tile: 0, row: 0 }
-    }
-
-    fn some(&mut self, count: usize) {
-        let Some(rows) = self.rows.get(self.tile).and_then(Option::as_ref) else { return };
-        let range = self.row..(self.row + count).min(TILE);
-        self.row = range.end;
-        let tile = self.tile;
-        if self.row == TILE {
-            (self.tile, self.row) = (tile + 1, 0);
-        }
-        // SAFETY: by the promise to `new`.
-        unsafe {
-            match self.kind {
-                Some(kind) => epilogue::write(self.isa, kind, self.sums, tile, rows, range),
-                None => store_lanes(self.sums, tile, rows, range),
-            }
-        }
-    }
-
-    fn complete(&mut self) {
-        while self.tile < 2 && self.rows[self.tile].is_some() {
-            self.some(TILE);
-        }
-    }
-}
-
-impl Background for Finish<'_> {
-    #[inline(always)]
-    fn advance(&mut self) {
-        self.some(4);
-    }
-}
-
-/// Where the rows of one tile of a block go.
-fn rows<'a>(job: &Convolve<'a>, pointers: &Pointers, done: Waiting, index: usize) -> Rows<'a> {
-    let table = job.table;
-    let image = done.group * table.source.images() - job.first;
-    let tile: &Tile = &table.tiles[done.pair[index] as usize];
-    let cell = |operand: usize| {
-        let layout = &table.operands[operand];
-        let place = tile.places[operand];
-        let start = layout.image_cells(job.firsts[operand] + image);
-        place.cell as usize + done.panel / 2 * layout.plane_cells() + start
-    };
-    let list = |operand: usize| &table.rows[tile.places[operand].rows as usize];
-    let numbers = if pointers.kind.is_some() { CELL } else { LANES };
-    let bytes = if pointers.kind.is_some() { size_of::<u16>() } else { size_of::<f32>() };
-    Rows {
-        valid: tile.valid,
-        panels: done.extent.panels(),
-        target: pointers.bases[0].wrapping_add(cell(0) * numbers * bytes).cast(),
-        target_rows: list(0),
-        add: pointers.bases[1].cast::<u16>().wrapping_add(cell(1) * CELL),
-        add_rows: list(1),
-        mask: pointers.bases[2].cast::<u32>().wrapping_add(cell(2)),
-        mask_rows: list(2),
-    }
-}
-
 /// # Safety
-/// Sixteen f32 must be writable at every valid row of the target.
-unsafe fn store_lanes(sums: &Sums, tile: usize, rows: &Rows<'_>, range: Range<usize>) {
-    for row in range.filter(|row| rows.valid >> row & 1 == 1) {
-        let own = &sums.0[(2 * tile * TILE + row) * LANES..][..LANES];
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let to = rows.target.cast::<f32>().add(rows.target_rows[row] as usize * LANES);
-            std::ptr::copy_nonoverlapping(own.as_ptr(), to, LANES);
+/// As [`sweep`].
+unsafe fn finish(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, sums: &Sums, done: Waiting) {
+    let table = job.table;
+    for index in 0..done.extent.tiles() {
+        let tile: &Tile = &table.tiles[done.pair[index] as usize];
+        let cell = |operand: usize| tile.places[operand].cell as usize + done.starts[operand];
+        let list = |operand: usize| &table.rows[tile.places[operand].rows as usize];
+        match pointers.kind {
+            Some(kind) => {
+                let rows = Rows {
+                    valid: tile.valid,
+                    panels: done.extent.panels(),
+                    target: pointers.bases[0].cast::<u16>().wrapping_add(cell(0) * CELL),
+                    target_rows: list(0),
+                    add: pointers.bases[1].cast::<u16>().wrapping_add(cell(1) * CELL),
+                    add_rows: list(1),
+                    mask: pointers.bases[2].cast::<u32>().wrapping_add(cell(2)),
+                    mask_rows: list(2),
+                };
+                // SAFETY: by the caller's promise.
+                unsafe { epilogue::write(isa, kind, sums, index, &rows) };
+            }
+            None => {
+                let target = pointers.bases[0].cast::<f32>().wrapping_add(cell(0) * LANES);
+                for row in (0..TILE).filter(|row| tile.valid >> row & 1 == 1) {
+                    let own = &sums.0[(2 * index * TILE + row) * LANES..][..LANES];
+                    // SAFETY: by the caller's promise.
+                    unsafe {
+                        let to = target.add(list(0)[row] as usize * LANES);
+                        std::ptr::copy_nonoverlapping(own.as_ptr(), to, LANES);
+                    }
+                }
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::block::Sums;
 use super::{CELL, TILE, from_f32, to_f32};
 use crate::{Isa, LANES, Relu};
-use std::ops::Range;
 
 /// What happens to results before they are rounded and written.
 #[derive(Debug)]
@@ -67,42 +66,35 @@ impl Kind {
     }
 }
 
-/// Writes rows `range` of tile `tile` of `sums`.
+/// Writes tile `tile` of `sums`.
 ///
 /// # Safety
 /// Every valid row must be writable at the target and readable at what `kind` uses; the processor must have `isa`.
-pub(crate) unsafe fn write(
-    isa: Isa,
-    kind: Kind,
-    sums: &Sums,
-    tile: usize,
-    rows: &Rows<'_>,
-    range: Range<usize>,
-) {
+pub(crate) unsafe fn write(isa: Isa, kind: Kind, sums: &Sums, tile: usize, rows: &Rows<'_>) {
     let sums = &sums.0[2 * tile * TILE * LANES..][..2 * TILE * LANES];
     // SAFETY: by the caller's promise.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 | Isa::Amx => match (kind.add, kind.mode) {
-                (false, Mode::Plain) => fast::rows::<false, 0>(sums, rows, range),
-                (false, Mode::Relu) => fast::rows::<false, 1>(sums, rows, range),
-                (false, Mode::ReluMask) => fast::rows::<false, 2>(sums, rows, range),
-                (false, Mode::Keep) => fast::rows::<false, 3>(sums, rows, range),
-                (true, Mode::Plain) => fast::rows::<true, 0>(sums, rows, range),
-                (true, Mode::Relu) => fast::rows::<true, 1>(sums, rows, range),
-                (true, Mode::ReluMask) => fast::rows::<true, 2>(sums, rows, range),
-                (true, Mode::Keep) => fast::rows::<true, 3>(sums, rows, range),
+                (false, Mode::Plain) => fast::rows::<false, 0>(sums, rows),
+                (false, Mode::Relu) => fast::rows::<false, 1>(sums, rows),
+                (false, Mode::ReluMask) => fast::rows::<false, 2>(sums, rows),
+                (false, Mode::Keep) => fast::rows::<false, 3>(sums, rows),
+                (true, Mode::Plain) => fast::rows::<true, 0>(sums, rows),
+                (true, Mode::Relu) => fast::rows::<true, 1>(sums, rows),
+                (true, Mode::ReluMask) => fast::rows::<true, 2>(sums, rows),
+                (true, Mode::Keep) => fast::rows::<true, 3>(sums, rows),
             },
-            _ => portable(kind, sums, rows, range),
+            _ => portable(kind, sums, rows),
         }
     }
 }
 
 /// # Safety
 /// As [`write`].
-unsafe fn portable(kind: Kind, sums: &[f32], rows: &Rows<'_>, range: Range<usize>) {
-    for row in range.filter(|row| rows.valid >> row & 1 == 1) {
+unsafe fn portable(kind: Kind, sums: &[f32], rows: &Rows<'_>) {
+    for row in (0..TILE).filter(|row| rows.valid >> row & 1 == 1) {
         // SAFETY: by the caller's promise.
         unsafe {
             let target = rows.target.add(rows.target_rows[row] as usize * CELL);
@@ -140,26 +132,20 @@ unsafe fn portable(kind: Kind, sums: &[f32], rows: &Rows<'_>, range: Range<usize
 mod fast {
     use super::{CELL, LANES, Rows, TILE};
     use std::arch::x86_64::*;
-    use std::ops::Range;
 
     /// # Safety
     /// As [`super::write`]; the processor has AVX-512 with bf16.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    pub unsafe fn rows<const ADD: bool, const MODE: u8>(
-        sums: &[f32],
-        rows: &Rows<'_>,
-        range: Range<usize>,
-    ) {
+    pub unsafe fn rows<const ADD: bool, const MODE: u8>(sums: &[f32], rows: &Rows<'_>) {
         let zero = _mm512_setzero_ps();
         let sums = sums.as_ptr();
         let second = rows.panels == 2;
-        for row in range {
+        for row in 0..TILE {
             if rows.valid >> row & 1 == 0 {
                 continue;
             }
             // SAFETY: by the caller's promise; `sums` holds two panels of 16 rows.
             unsafe {
-                debug_assert!(row < TILE, "a row of a tile");
                 let mut low = _mm512_load_ps(sums.add(row * LANES));
                 let mut high = zero;
                 if second {

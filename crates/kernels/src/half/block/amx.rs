@@ -1,86 +1,64 @@
 //! The same sums in tile registers: 0 to 3 hold the sums, 4 and 5 the pixels, 6 and 7 the weights.
-//!
-//! The steps run in pieces, between which other work is done: no compiled code touches tile registers, so the sums stay
-//! in them from one `asm!` block to the next.
 
-use super::{Background, Block, Extent, Step, Sums};
+use super::{Block, Extent, Sums};
 use crate::half::pack::PANEL;
 use std::arch::asm;
 
-/// Steps between two pieces of other work.
-const PIECE: usize = 2;
-
 /// Emits one extent: how the sums begin, what a step does, how the sums are stored.
 macro_rules! block {
-    ($block:ident, $sums:ident, $background:ident, $panels:literal, [$($begin:literal),*], [$($step:literal),*], [$($end:literal),*]) => {{
+    ($block:ident, $sums:ident, $panels:literal, [$($begin:literal),*], [$($step:literal),*], [$($end:literal),*]) => {
         asm!(
+            "xor {x:e}, {x:e}",
             $($begin,)*
-            bias = in(reg) $block.bias,
-            zero = in(reg) 0_usize,
-            options(nostack, readonly),
-        );
-        let mut next = $block.next;
-        for piece in $block.steps.chunks(PIECE) {
-            asm!(
-                "2:",
-                "mov {w:e}, dword ptr [{steps} + 4]",
-                "movsxd {x}, dword ptr [{steps}]",
-                concat!("shl {w}, ", $panels),
-                "add {w}, {weights}",
-                $($step,)*
-                "add {steps}, 8",
-                "prefetcht1 [{next}]",
-                "add {next}, 64",
-                "dec {n}",
-                "jnz 2b",
-                x = out(reg) _,
-                w = out(reg) _,
-                y = out(reg) _,
-                n = inout(reg) piece.len() => _,
-                steps = inout(reg) piece.as_ptr() => _,
-                next = inout(reg) next,
-                weights = in(reg) $block.weights,
-                left = in(reg) $block.tiles[0],
-                right = in(reg) $block.tiles[1],
-                pitch = in(reg) $block.pitch,
-                line = in(reg) 64_usize,
-                options(nostack, readonly),
-            );
-            $background.advance();
-        }
-        let _ = next;
-        asm!(
+            "test {n}, {n}",
+            "jz 3f",
+            "2:",
+            "mov {w:e}, dword ptr [{steps} + 4]",
+            "movsxd {x}, dword ptr [{steps}]",
+            concat!("shl {w}, ", $panels),
+            "add {w}, {weights}",
+            $($step,)*
+            "add {steps}, 8",
+            "prefetcht1 [{next}]",
+            "add {next}, 64",
+            "dec {n}",
+            "jnz 2b",
+            "3:",
             $($end,)*
+            x = out(reg) _,
+            w = out(reg) _,
+            y = out(reg) _,
+            n = inout(reg) $block.steps.len() => _,
+            steps = inout(reg) $block.steps.as_ptr() => _,
+            next = inout(reg) $block.next => _,
+            weights = in(reg) $block.weights,
+            left = in(reg) $block.tiles[0],
+            right = in(reg) $block.tiles[1],
+            pitch = in(reg) $block.pitch,
+            bias = in(reg) $block.bias,
             line = in(reg) 64_usize,
             out = in(reg) $sums.0.as_mut_ptr(),
             options(nostack),
-        );
-    }};
+        )
+    };
 }
 
 /// # Safety
 /// As [`super::run`].
-#[inline(always)]
-pub(super) unsafe fn run(
-    block: &Block<'_>,
-    extent: Extent,
-    sums: &mut Sums,
-    background: &mut impl Background,
-) {
-    const { assert!(PANEL * 2 == 1 << 10 && size_of::<Step>() == 8) };
+pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
+    const { assert!(PANEL * 2 == 1 << 10) };
     // SAFETY: by the caller's promise everything read is there; `Sums` is four tiles of 1 KiB. A prefetch never faults.
     unsafe {
         match extent {
             Extent::TwoByTwo => block!(
                 block,
                 sums,
-                background,
                 11,
                 [
-                    "tileloadd tmm0, [{bias} + {zero}]",
-                    "tileloadd tmm1, [{bias} + {zero} + 64]",
-                    "tileloadd tmm2, [{bias} + {zero}]",
-                    "tileloadd tmm3, [{bias} + {zero} + 64]"
+                    "tileloadd tmm0, [{bias} + {x}]",
+                    "tileloadd tmm1, [{bias} + {x} + 64]",
+                    "tileloadd tmm2, [{bias} + {x}]",
+                    "tileloadd tmm3, [{bias} + {x} + 64]"
                 ],
                 [
                     "lea {y}, [{left} + {x}]",
@@ -104,9 +82,8 @@ pub(super) unsafe fn run(
             Extent::OneByTwo => block!(
                 block,
                 sums,
-                background,
                 11,
-                ["tileloadd tmm0, [{bias} + {zero}]", "tileloadd tmm1, [{bias} + {zero} + 64]"],
+                ["tileloadd tmm0, [{bias} + {x}]", "tileloadd tmm1, [{bias} + {x} + 64]"],
                 [
                     "lea {y}, [{left} + {x}]",
                     "mov {x}, {right}",
@@ -121,9 +98,8 @@ pub(super) unsafe fn run(
             Extent::TwoByOne => block!(
                 block,
                 sums,
-                background,
                 10,
-                ["tileloadd tmm0, [{bias} + {zero}]", "tileloadd tmm2, [{bias} + {zero}]"],
+                ["tileloadd tmm0, [{bias} + {x}]", "tileloadd tmm2, [{bias} + {x}]"],
                 [
                     "lea {y}, [{left} + {x}]",
                     "add {x}, {right}",
@@ -138,9 +114,8 @@ pub(super) unsafe fn run(
             Extent::OneByOne => block!(
                 block,
                 sums,
-                background,
                 10,
-                ["tileloadd tmm0, [{bias} + {zero}]"],
+                ["tileloadd tmm0, [{bias} + {x}]"],
                 [
                     "lea {y}, [{left} + {x}]",
                     "mov {x}, {right}",
