@@ -1,6 +1,7 @@
 //! Evaluations as a user meets them: killed, resumed, shared by processes, continued by mistake; told through the binary.
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -256,5 +257,92 @@ mod g33_parts {
         let mixed = ["merge", "1-of-2", "other", "--out", "mixed"];
         refused(&setting.run(&mixed), &["another evaluation", "seed"]);
         refused(&setting.evaluate("none", &["--part", "3/2"]), &["3/2"]);
+    }
+}
+
+fn json(output: &Output) -> Value {
+    succeeds(output);
+    serde_json::from_slice(&output.stdout).expect("standard output holds the result alone")
+}
+
+mod g33_protocols {
+    use super::*;
+
+    #[test]
+    fn the_papers_protocol_gives_every_shorter_attack_on_the_way_of_the_longest() {
+        let setting = Setting::new();
+        let run = |attack: &str, out: &str| {
+            let model = ["evaluate", "model.safetensors", "--data", "bin:images.bin", "--json"];
+            let few = ["--eps", "16/255", "--samples", "6", "--protocol", "paper", "--out", out];
+            json(&setting.run(&[&model[..], &few[..], &["--attacks", attack]].concat()))
+        };
+        let long = run("targeted-pgd-30", "long");
+        let attack = &long["attacks"][0];
+        let step: f64 = attack["settings"]["step_size"].as_str().unwrap().parse().unwrap();
+        assert_eq!(step, 1.0 / 255.0);
+        // At 10 steps the paper steps by 1.6/255: no stop on this way.
+        assert_eq!(attack["along"][0]["equals"], Value::Null);
+        assert_eq!(attack["along"][1]["equals"], "targeted-pgd-20");
+        let shorter = run("targeted-pgd-20", "shorter");
+        for key in ["robust_accuracy", "success_rate", "ci95"] {
+            assert_eq!(attack["along"][1][key], shorter["attacks"][0][key], "{key}");
+        }
+        for name in ["accuracy-steps.svg", "accuracy-steps.png", "evaluation.md"] {
+            assert!(setting.path("long").join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_curve_and_all_branches_are_told_and_drawn() {
+        let setting = Setting::new();
+        let weights = golden("cifar_resnet20.safetensors");
+        let import = ["import", weights.to_str().unwrap(), "--arch", "resnet20-cifar"];
+        let mixture = ["--norm", "mixture", "--out", "both.safetensors"];
+        succeeds(&setting.run(&[&import[..], &mixture[..]].concat()));
+        let model = ["evaluate", "both.safetensors", "--data", "bin:images.bin", "--samples", "8"];
+        let asked = ["--eps", "0.25/255", "--curve", "0,0.1/255", "--all-branches", "--json"];
+        let out = ["--attacks", "pgd-2", "--out", "out", "--audit", "none"];
+        let report = json(&setting.run(&[&model[..], &asked[..], &out[..]].concat()));
+        let radii: Vec<&str> = report["curve"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["epsilon"].as_str().unwrap())
+            .collect();
+        assert_eq!(radii, ["0", "0.1/255", "0.25/255"]);
+        let robust = |point: &Value| point["attacks"][0]["robust_accuracy"].as_f64().unwrap();
+        let curve: Vec<f64> = report["curve"].as_array().unwrap().iter().map(robust).collect();
+        assert_eq!(curve[0], report["clean_accuracy"].as_f64().unwrap(), "epsilon 0 is clean");
+        assert!(curve[2] <= curve[1] && curve[1] <= curve[0], "{curve:?}");
+        assert_eq!(curve[2], robust(&report));
+        let cells = report["branches"].as_array().unwrap();
+        let pair = |cell: &Value| (cell["branch"].clone(), cell["attack_branch"].clone());
+        assert_eq!(cells.len(), 4);
+        assert_eq!(pair(&cells[1]), ("clean".into(), "adversarial".into()));
+        for name in ["accuracy-epsilon.svg", "accuracy-epsilon.png", "curve/epsilon-0/ledger.jsonl"]
+        {
+            assert!(setting.path("out").join(name).exists(), "{name}");
+        }
+        refused(&setting.evaluate("single", &["--all-branches"]), &["one branch"]);
+        refused(&setting.evaluate("part", &["--curve", "0", "--part", "1/2"]), &["--part"]);
+        let entry = ["--robustbench", "entry.json", "--samples", "2"];
+        refused(&setting.evaluate("entry", &entry), &["AutoAttack", "pgd-3-2"]);
+    }
+
+    #[test]
+    fn a_grid_shows_what_an_attack_changed() {
+        let setting = Setting::new();
+        let attack =
+            ["attack", "model.safetensors", "--data", "bin:images.bin", "--attacks", "pgd-5"];
+        let files =
+            ["--eps", "2/255", "--samples", "4", "--out", "adv.safetensors", "--grid", "grid"];
+        succeeds(&setting.run(&[&attack[..], &files[..]].concat()));
+        let svg = fs::read_to_string(setting.path("grid.svg")).unwrap();
+        assert!(svg.contains("change x 63") && svg.contains("pgd-5, Linf 2/255"), "{svg}");
+        assert!(setting.path("grid.png").exists());
+        let few = ["--amplify", "5", "--grid-rows", "1"];
+        succeeds(&setting.run(&[&attack[..], &files[..], &few[..]].concat()));
+        let svg = fs::read_to_string(setting.path("grid.svg")).unwrap();
+        assert!(svg.contains("change x 5") && svg.matches("<image").count() == 3);
     }
 }

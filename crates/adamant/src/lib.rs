@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod image;
 pub mod objective;
 pub mod optimizer;
+pub mod report;
 pub mod schedule;
 pub mod stream;
 pub mod threat;

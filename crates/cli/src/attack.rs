@@ -1,13 +1,16 @@
 //! `adamant attack MODEL`: adversarial images to keep or to look at.
 
+use crate::evaluate::save;
 use crate::failure::OrWrongUsage;
 use crate::output::{percent, print};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
 use crate::threat::ThreatArguments;
+use adamant::data::Dataset;
 use adamant::evaluate::{Crafted, Evaluator, Protocol};
 use adamant::image::{Images, Shape};
+use adamant::report::{Grid, GridRow};
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,15 @@ pub struct AttackArguments {
     /// half a level outside the ball; the safetensors file is exact.
     #[arg(long, value_name = "DIR")]
     png: Option<PathBuf>,
+    /// A picture of some images, their changes and what they became, with both predictions: STEM.svg and STEM.png.
+    #[arg(long, value_name = "STEM")]
+    grid: Option<PathBuf>,
+    /// Rows of that picture; images that the attack turned come first.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    grid_rows: usize,
+    /// By how much that picture enlarges changes; the default makes the largest possible change of a pixel visible.
+    #[arg(long, value_name = "FACTOR")]
+    amplify: Option<f32>,
 }
 
 /// Runs the command.
@@ -43,7 +55,7 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
     let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
     let (branch, attack_branch) = arguments.subject.branches();
     let evaluator = Evaluator {
-        threat,
+        threat: threat.clone(),
         attacks: Vec::new(),
         protocol: Protocol::Paper,
         branch,
@@ -62,6 +74,18 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
         .with_context(|| format!("writing {} failed", arguments.out.display()))?;
     if let Some(folder) = &arguments.png {
         write_pictures(&crafted, folder)?;
+    }
+    if let Some(stem) = &arguments.grid {
+        let title = format!("{}, {} {}", attack.name(), threat.norm(), threat.epsilon());
+        let rows = grid_rows(&crafted, arguments.grid_rows, &data);
+        let grid = Grid {
+            title: &title,
+            images: &crafted.images,
+            adversarial: &crafted.adversarial,
+            amplification: arguments.amplify.unwrap_or_else(|| amplification(&crafted)),
+            rows: &rows,
+        };
+        save(&grid.draw(), stem)?;
     }
     report(arguments, settings, &attack.name(), &named, &crafted)?;
     Ok(ExitCode::SUCCESS)
@@ -94,6 +118,32 @@ fn report(
         percent(share),
         arguments.out.display()
     ))
+}
+
+/// Turned images first, then the others, each as the data set orders them.
+fn grid_rows(crafted: &Crafted, count: usize, data: &Dataset) -> Vec<GridRow> {
+    let turned = |&position: &usize| {
+        crafted.clean_predictions[position] == crafted.labels[position]
+            && crafted.predictions[position] != crafted.labels[position]
+    };
+    let name = |class: u32| {
+        data.class_names().get(class as usize).cloned().unwrap_or_else(|| class.to_string())
+    };
+    let mut positions: Vec<usize> = (0..crafted.labels.len()).collect();
+    positions.sort_by_key(|position| !turned(position));
+    let row = |position: usize| GridRow {
+        position,
+        before: name(crafted.clean_predictions[position]),
+        after: name(crafted.predictions[position]),
+    };
+    positions.into_iter().take(count).map(row).collect()
+}
+
+/// The factor at which the largest change of all reaches from grey to black or white, rounded down.
+fn amplification(crafted: &Crafted) -> f32 {
+    let pairs = crafted.images.pixels.iter().zip(&crafted.adversarial.pixels);
+    let largest = pairs.map(|(before, after)| (after - before).abs()).fold(0.0, f32::max);
+    if largest > 0.0 { (0.5 / largest + 1e-3).floor().max(1.0) } else { 1.0 }
 }
 
 fn write_pictures(crafted: &Crafted, folder: &Path) -> anyhow::Result<()> {

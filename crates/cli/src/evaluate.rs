@@ -1,20 +1,31 @@
 //! `adamant evaluate MODEL`: clean and robust accuracy, a verdict per image.
 
+mod describe;
+mod pictures;
+mod place;
+
+pub use describe::describe;
+pub use pictures::save;
+
 use crate::failure::OrWrongUsage;
 use crate::model::Origin;
-use crate::output::{percent, print, table, thousands};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
-use crate::threat::ThreatArguments;
+use crate::threat::{Steps, ThreatArguments};
+use adamant::data::Dataset;
 use adamant::data::Part;
+use adamant::evaluate::audit::{self, Audit, Depth};
 use adamant::evaluate::{
-    Conduct, EvaluateError, Evaluation, Evaluator, Fingerprint, Flag, Interval, LEDGER, Ledger,
-    Level, Looks, Protocol, Share,
+    Conduct, Evaluation, Evaluator, Figures, Fingerprint, Flag, Looks, Protocol, Share, branch_name,
 };
-use anyhow::Context;
+use adamant::report::{Entry, markdown};
+use adamant::threat::{Epsilon, ThreatModel};
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
-use engine::cpu::Isa;
+use engine::cpu::{CpuEngine, Isa};
+use network::{Domain, Network};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,6 +55,28 @@ pub struct EvaluateArguments {
     /// Also judge searches on their way, after 10, 20, ... steps; the paper's protocol always does.
     #[arg(long)]
     along: bool,
+    /// How thoroughly the evaluation doubts itself.
+    #[arg(long, value_name = "A", default_value = "quick")]
+    audit: AuditChoice,
+    /// Judge under these radii too, such as 2/255,4/255,16/255: a curve in evaluation.json and in pictures.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    curve: Vec<Epsilon>,
+    /// Judge every branch, attacked through every branch: a two-by-two table.
+    #[arg(long)]
+    all_branches: bool,
+    /// Also a RobustBench entry; needs `--attacks autoattack`.
+    #[arg(long, value_name = "FILE")]
+    robustbench: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AuditChoice {
+    /// Not at all, but for what its figures say.
+    None,
+    /// Outputs, gradients and units of 64 images.
+    Quick,
+    /// Also attacks on them under other radii, steps, restarts and losses, noise and transfer.
+    Thorough,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,43 +91,26 @@ enum ProtocolChoice {
 pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let model = arguments.subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
-    let attacks = arguments.threat.attacks(&arguments.attacks, &threat)?;
     let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
-    let (branch, attack_branch) = arguments.subject.branches();
-    let evaluator = Evaluator {
-        threat,
-        attacks,
-        protocol: match arguments.protocol {
-            ProtocolChoice::WorstCase => Protocol::WorstCase,
-            ProtocolChoice::Paper => Protocol::Paper,
-        },
-        branch,
-        attack_branch,
-        precision: settings.engine_precision(),
-        samples: arguments.subject.samples(),
-        seed: arguments.subject.seed,
-        batch_size: arguments.subject.batch_size.get(),
-    };
+    let several = !arguments.curve.is_empty() || arguments.all_branches;
+    if several && !arguments.part.is_whole() {
+        let text = "--curve and --all-branches are of whole evaluations, --part is not";
+        return Err(anyhow!("{text}\n  hint: judge parts, merge them, draw the curve apart"))
+            .or_wrong_usage();
+    }
+    if arguments.all_branches && model.network.graph.domains < 2 {
+        let text =
+            "--all-branches needs a network with mixture batch norm, this one has one branch";
+        return Err(anyhow!(text)).or_wrong_usage();
+    }
     let engine = settings.engine()?;
     let out = arguments.folder(model.origin.as_ref());
-    let conduct = match &out {
-        Some(folder) => {
-            let positions = fitting(evaluator.positions(&data))?;
-            let instructions = format!("{:?}", Isa::best().or_wrong_usage()?);
-            Conduct {
-                fingerprint: Fingerprint::of(&model.network, &data, &positions, instructions)?,
-                ledger: arguments.ledger(folder)?,
-                ..arguments.conduct()
-            }
-        }
-        None => arguments.conduct(),
-    };
-    let mut progress = Progress::new(settings);
-    let subject = arguments.subject.subject(named);
-    let network = &model.network;
-    let evaluation = evaluator.conduct(&engine, network, subject, &data, &mut progress, conduct);
-    progress.finish();
-    let mut evaluation = fitting(evaluation)?;
+    let job =
+        Job { arguments, settings, engine: &engine, network: &model.network, data: &data, named };
+    let branches = arguments.subject.branches();
+    let mut evaluation = job.evaluate(&threat, branches, out.as_deref(), arguments.conduct())?;
+    job.add_curve(&threat, out.as_deref(), &mut evaluation)?;
+    job.add_branches(&threat, out.as_deref(), &mut evaluation)?;
     let is_own = |origin: &Origin| origin.recipe.data.source == evaluation.data;
     if data.part() == Part::Whole && model.origin.as_ref().is_some_and(is_own) {
         let flag = Flag::no_test_images(&evaluation.data, "include those it was trained on");
@@ -102,6 +118,11 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     }
     if let Some(folder) = &out {
         evaluation.write(folder)?;
+        write(&folder.join("evaluation.md"), markdown::evaluation(&evaluation).as_bytes())?;
+        pictures::write(&evaluation, folder)?;
+    }
+    if let Some(file) = &arguments.robustbench {
+        write(file, Entry::of(&evaluation).or_wrong_usage()?.to_json().as_bytes())?;
     }
     if settings.json {
         print(&evaluation.to_json())?;
@@ -119,10 +140,128 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes a file beside the evaluation.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("writing {} failed", path.display()))
+}
+
+/// What all evaluations of one command share.
+struct Job<'a> {
+    arguments: &'a EvaluateArguments,
+    settings: &'a Settings,
+    engine: &'a CpuEngine,
+    network: &'a Network,
+    data: &'a Dataset,
+    named: String,
+}
+
+impl Job<'_> {
+    /// Judges one branch, attacked through one branch, under one threat, with its ledger in `out`.
+    fn evaluate(
+        &self,
+        threat: &ThreatModel,
+        (branch, attack_branch): (Domain, Domain),
+        out: Option<&Path>,
+        conduct: Conduct,
+    ) -> anyhow::Result<Evaluation> {
+        let Self { arguments, settings, .. } = self;
+        let (protocol, steps) = match arguments.protocol {
+            ProtocolChoice::WorstCase => (Protocol::WorstCase, Steps::Usual),
+            ProtocolChoice::Paper => (Protocol::Paper, Steps::Paper),
+        };
+        let evaluator = Evaluator {
+            threat: threat.clone(),
+            attacks: arguments.threat.attacks(&arguments.attacks, threat, steps)?,
+            protocol,
+            branch,
+            attack_branch,
+            precision: settings.engine_precision(),
+            samples: arguments.subject.samples(),
+            seed: arguments.subject.seed,
+            batch_size: arguments.subject.batch_size.get(),
+        };
+        let conduct = match out {
+            Some(folder) => {
+                let positions = fitting(evaluator.positions(self.data))?;
+                let instructions = format!("{:?}", Isa::best().or_wrong_usage()?);
+                let network = self.network;
+                Conduct {
+                    fingerprint: Fingerprint::of(network, self.data, &positions, instructions)?,
+                    ledger: place::ledger(folder, arguments.resume)?,
+                    ..conduct
+                }
+            }
+            None => conduct,
+        };
+        let mut progress = Progress::new(settings);
+        let subject = arguments.subject.subject(self.named.clone());
+        let (network, data) = (self.network, self.data);
+        let evaluation =
+            evaluator.conduct(self.engine, network, subject, data, &mut progress, conduct);
+        progress.finish();
+        fitting(evaluation)
+    }
+
+    /// The same under every radius of the curve, each with a ledger of its own.
+    fn add_curve(
+        &self,
+        threat: &ThreatModel,
+        out: Option<&Path>,
+        evaluation: &mut Evaluation,
+    ) -> anyhow::Result<()> {
+        let mut radii = self.arguments.curve.clone();
+        if !radii.is_empty() && !radii.contains(threat.epsilon()) {
+            radii.push(threat.epsilon().clone());
+        }
+        radii.sort_by(|a, b| a.exact().total_cmp(&b.exact()));
+        for radius in radii {
+            if radius == *threat.epsilon() {
+                evaluation.curve.push(Figures::from(&*evaluation));
+                continue;
+            }
+            let folder = format!("epsilon-{}", radius.written().replace('/', "-of-"));
+            let folder = out.map(|out| out.join("curve").join(folder));
+            let threat = ThreatModel::new(threat.norm(), radius).or_wrong_usage()?;
+            let conduct = Conduct { audit: None, ..self.arguments.conduct() };
+            let branches = self.arguments.subject.branches();
+            let point = self.evaluate(&threat, branches, folder.as_deref(), conduct)?;
+            evaluation.curve.push(Figures::from(&point));
+        }
+        evaluation.flags.extend(audit::figures::of_curve(&evaluation.curve, evaluation.samples));
+        Ok(())
+    }
+
+    /// The same for every pair of branches.
+    fn add_branches(
+        &self,
+        threat: &ThreatModel,
+        out: Option<&Path>,
+        evaluation: &mut Evaluation,
+    ) -> anyhow::Result<()> {
+        if !self.arguments.all_branches {
+            return Ok(());
+        }
+        let both = [Domain::CLEAN, Domain::ADVERSARIAL];
+        for pair in both.into_iter().flat_map(|judged| both.map(|attacked| (judged, attacked))) {
+            if pair == self.arguments.subject.branches() {
+                evaluation.branches.push(Figures::from(&*evaluation));
+                continue;
+            }
+            let (judged, attacked) = (branch_name(pair.0), branch_name(pair.1));
+            let folder = format!("{judged}-through-{attacked}");
+            let folder = out.map(|out| out.join("branches").join(folder));
+            let conduct = Conduct { audit: None, ..self.arguments.conduct() };
+            let cell = self.evaluate(threat, pair, folder.as_deref(), conduct)?;
+            evaluation.branches.push(Figures::from(&cell));
+        }
+        Ok(())
+    }
+}
+
 impl EvaluateArguments {
     /// Where the evaluation goes, if anywhere.
     fn folder(&self, origin: Option<&Origin>) -> Option<PathBuf> {
-        let of_run = || origin.map(|origin| unused(&origin.folder));
+        let of_run = || origin.map(|origin| place::unused(&origin.folder));
         self.out.clone().or_else(of_run)
     }
 
@@ -132,110 +271,11 @@ impl EvaluateArguments {
             true => Looks::Along,
             false => Looks::End,
         };
-        Conduct { share: self.part, looks, ..Conduct::default() }
-    }
-
-    /// The ledger of `folder`: a new one in place of an ended evaluation's, or the one to continue.
-    fn ledger(&self, folder: &Path) -> anyhow::Result<Ledger> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("making the folder {} failed", folder.display()))?;
-        let (ledger, figures) = (folder.join(LEDGER), folder.join(FIGURES));
-        if self.resume && ledger.exists() {
-            return ledgers(Ledger::resume(&ledger));
-        }
-        if ledger.exists() && Ledger::has_ended(&ledger)? {
-            // Figures without their ledger are never left behind: they go first.
-            for old in [figures, ledger.clone()] {
-                match std::fs::remove_file(&old) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error).with_context(|| format!("removing {}", old.display()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        ledgers(Ledger::create(&ledger))
-    }
-}
-
-/// A ledger that belongs to another evaluation is the user's to mend in the command.
-fn ledgers<T>(result: Result<T, EvaluateError>) -> anyhow::Result<T> {
-    match result {
-        Err(error @ EvaluateError::LedgerExists { .. }) => Err(error).or_wrong_usage(),
-        other => Ok(other?),
-    }
-}
-
-/// The file that an ended evaluation leaves.
-const FIGURES: &str = "evaluation.json";
-
-/// Where an evaluation of a run goes that nobody named a folder for: earlier figures are never overwritten.
-fn unused(run: &Path) -> PathBuf {
-    let others = (2..).map(|number| run.join(format!("evaluation-{number}")));
-    let mut folders = std::iter::once(run.to_path_buf()).chain(others);
-    let is_unused = |folder: &PathBuf| !folder.join(FIGURES).exists();
-    folders.find(is_unused).expect("numbers do not end")
-}
-
-/// The figures as a table, with what they mean above and doubts below.
-pub fn describe(evaluation: &Evaluation) -> String {
-    let protocol = match evaluation.protocol {
-        Protocol::WorstCase => "worst case: right as it is and under every attack",
-        Protocol::Paper => "paper: every image attacked, last answer counts",
-    };
-    let mut text = format!(
-        "{} on {}: {} images, seed {}\n{} {}, {}; branch {}, attacked through {}\n{protocol}\n\n",
-        evaluation.model,
-        evaluation.data,
-        thousands(evaluation.samples as u64),
-        evaluation.seed,
-        evaluation.threat.norm,
-        evaluation.threat.epsilon,
-        evaluation.threat.goal,
-        evaluation.branch,
-        evaluation.attack_branch,
-    );
-    let head =
-        ["", "accuracy", "95 % interval", "success", "attacked", "forward", "backward", "seconds"];
-    let mut rows = vec![head.map(str::to_string).to_vec()];
-    rows.push(accuracy("clean", evaluation.clean_accuracy, evaluation.clean_ci95));
-    for attack in &evaluation.attacks {
-        for on_the_way in &attack.along {
-            let name = format!("  after {} steps", on_the_way.steps);
-            let mut row = accuracy(&name, on_the_way.robust_accuracy, on_the_way.ci95);
-            row.push(percent(on_the_way.success_rate));
-            rows.push(row);
-        }
-        let mut row = accuracy(&attack.name, attack.robust_accuracy, attack.ci95);
-        row.extend([
-            percent(attack.success_rate),
-            thousands(attack.attacked as u64),
-            thousands(attack.forward_passes),
-            thousands(attack.backward_passes),
-            format!("{:.1}", attack.seconds),
-        ]);
-        rows.push(row);
-    }
-    if let (Some(worst), Some(interval)) =
-        (evaluation.worst_case_accuracy, evaluation.worst_case_ci95)
-    {
-        rows.push(accuracy("worst case", worst, interval));
-    }
-    text.push_str(&table(&rows));
-    for flag in &evaluation.flags {
-        let level = match flag.level {
-            Level::Warning => "warning",
-            Level::Failure => "failure",
+        let audit = match self.audit {
+            AuditChoice::None => None,
+            AuditChoice::Quick => Some(Audit { depth: Depth::Quick }),
+            AuditChoice::Thorough => Some(Audit { depth: Depth::Thorough }),
         };
-        text.push_str(&format!(
-            "\n{level} {}: {}\n  hint: {}\n",
-            flag.name, flag.found, flag.advice
-        ));
+        Conduct { share: self.part, looks, audit, ..Conduct::default() }
     }
-    text
-}
-
-fn accuracy(name: &str, share: f64, Interval([low, high]): Interval) -> Vec<String> {
-    let interval = format!("{:.1} - {:.1}", 100.0 * low, 100.0 * high);
-    vec![name.to_string(), percent(share), interval]
 }

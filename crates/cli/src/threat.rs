@@ -16,7 +16,8 @@ pub struct ThreatArguments {
     /// The radius in pixels of [0, 1], such as 8/255; the default is the run's, else 8/255 for Linf.
     #[arg(long, alias = "epsilon", allow_hyphen_values = true)]
     eps: Option<Epsilon>,
-    /// One step of PGD and BIM, such as 2/255; the default is 2.5 eps / steps.
+    /// One step of PGD and BIM, such as 2/255; the default is 2.5 eps / steps, in the paper's protocol
+    /// 1/255 and at least eps / steps.
     #[arg(long, value_name = "SIZE", aliases = ["step_size", "alpha"], allow_hyphen_values = true)]
     step_size: Option<Epsilon>,
     /// Steps of pgd, bim and mifgsm where a name has no number; 20 if not given.
@@ -38,6 +39,17 @@ enum Target {
     Next,
 }
 
+/// How long a step is where nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// 2.5 epsilon / steps.
+    Usual,
+    /// 1/255, and no less than epsilon / steps.
+    Paper,
+}
+
+/// The step of the paper's evaluation.
+const PAPER_STEP: &str = "1/255";
 /// Steps of an attack whose name says none.
 const STEPS: u32 = 20;
 /// The field's usual radius for natural images.
@@ -71,8 +83,9 @@ impl ThreatArguments {
         &self,
         names: &[String],
         threat: &ThreatModel,
+        usual: Steps,
     ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
-        let defaults = self.defaults(threat);
+        let defaults = self.defaults(threat, usual)?;
         let parsed = self.full(names).and_then(|names| {
             let members = names.iter().map(|name| attack::parse_members(name, &defaults));
             Ok(members.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -86,22 +99,27 @@ impl ThreatArguments {
         name: &str,
         threat: &ThreatModel,
     ) -> anyhow::Result<Option<Box<dyn Attack>>> {
-        let defaults = self.defaults(threat);
+        let defaults = self.defaults(threat, Steps::Usual)?;
         let parsed = self.full(&[name.to_string()]).and_then(|names| {
             Ok(names.first().map(|name| attack::parse(name, &defaults)).transpose()?)
         });
         parsed.or_wrong_usage()
     }
 
-    fn defaults(&self, threat: &ThreatModel) -> AttackDefaults {
+    fn defaults(&self, threat: &ThreatModel, usual: Steps) -> anyhow::Result<AttackDefaults> {
         let mut defaults = AttackDefaults::new(threat.clone());
-        defaults.step_size = self.step_size.clone().map(StepSize::Fixed);
+        defaults.step_size = match (&self.step_size, usual) {
+            (Some(step), _) => Some(StepSize::Fixed(step.clone())),
+            (None, Steps::Usual) => None,
+            // 1/255, and 1.6/255 for 10 steps at 16/255: the rule of the paper's code (T24).
+            (None, Steps::Paper) => Some(StepSize::AtLeastEpsilonOverSteps(PAPER_STEP.parse()?)),
+        };
         defaults.target = match self.target {
             Target::Uniform => TargetRule::UniformOther,
             Target::LeastLikely => TargetRule::LeastLikely,
             Target::Next => TargetRule::Next,
         };
-        defaults
+        Ok(defaults)
     }
 
     /// The names without `clean`, with the steps that some leave open.

@@ -1,5 +1,6 @@
 //! How an evaluation is carried out, as opposed to what it asks: none of this changes a verdict.
 
+use super::audit::Audit;
 use super::{Fingerprint, Ledger, Share};
 
 /// How an evaluation is carried out; the default keeps nothing and judges all images.
@@ -11,6 +12,8 @@ pub struct Conduct {
     pub share: Share,
     /// Whether searches are looked at on their way.
     pub looks: Looks,
+    /// How the evaluation doubts itself.
+    pub audit: Option<Audit>,
     /// What is judged, by content: what a resumed ledger is held against.
     pub fingerprint: Fingerprint,
 }

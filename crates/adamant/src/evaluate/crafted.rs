@@ -19,6 +19,8 @@ pub struct Crafted {
     pub adversarial: Images,
     /// True classes.
     pub labels: Labels,
+    /// What the judged network says of the images as they are.
+    pub clean_predictions: Vec<u32>,
     /// What the judged network says of the adversarial images.
     pub predictions: Vec<u32>,
     /// Positions in the data set.
@@ -45,6 +47,7 @@ impl Evaluator {
             images: Images::zeros(0, examples.shape()),
             adversarial: Images::zeros(0, examples.shape()),
             labels: Vec::new(),
+            clean_predictions: Vec::new(),
             predictions: Vec::new(),
             indices: Vec::new(),
         };
@@ -56,6 +59,7 @@ impl Evaluator {
                 perturb_in_tiles(&attacked, attack, &batch, &stream(self.seed, 0))?;
             check::proposal(&name, &self.threat, &batch, &perturbed)?;
             let predictions = judge(&judged, &perturbed.images, &batch)?;
+            crafted.clean_predictions.extend(judge(&judged, &batch.images, &batch)?);
             let right = predictions.iter().zip(&batch.labels).filter(|(p, l)| p == l).count();
             observer.judged(chunk.len(), right);
             append(&mut crafted.images, batch.images);
@@ -76,7 +80,8 @@ fn append(all: &mut Images, some: Images) {
 impl Crafted {
     /// The bytes of a safetensors file.
     ///
-    /// Shapes: `images` and `adversarial` `[n, C, H, W]`, f32 in `[0, 1]`; `labels`, `predictions` and `indices` `[n]`,
+    /// Shapes: `images` and `adversarial` `[n, C, H, W]`, f32 in `[0, 1]`; `labels`, `predictions`, `clean_predictions` and
+    /// `indices` `[n]`,
     /// 64-bit integers as PyTorch has them.
     pub fn to_safetensors(&self) -> Vec<u8> {
         let shape = self.images.shape;
@@ -104,6 +109,12 @@ impl Crafted {
                 integers(&mut self.predictions.iter().map(|&class| i64::from(class))),
             ),
             (
+                "clean_predictions",
+                Dtype::I64,
+                count.clone(),
+                integers(&mut self.clean_predictions.iter().map(|&class| i64::from(class))),
+            ),
+            (
                 "indices",
                 Dtype::I64,
                 count,
@@ -114,6 +125,6 @@ impl Crafted {
             let view = TensorView::new(*dtype, shape.clone(), bytes);
             (*name, view.expect("each tensor has the length its shape says"))
         });
-        safetensors::serialize(views, None).expect("five short names fit a header")
+        safetensors::serialize(views, None).expect("six short names fit a header")
     }
 }

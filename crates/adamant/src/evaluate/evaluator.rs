@@ -1,6 +1,7 @@
 //! Clean accuracy, then every attack, a verdict for every image.
 
 use super::attacked::{Context, Work};
+use super::audit::{AUDITED, Audit, Depth, Networks};
 use super::probe::leading_gradients;
 use super::tally::Tally;
 use super::{
@@ -111,7 +112,23 @@ impl Evaluator {
     ) -> Result<Evaluation, EvaluateError> {
         let attacked = engine.freeze(network, self.attack_branch, self.precision)?;
         let judged = engine.freeze(network, self.branch, Precision::F32)?;
-        self.conduct_frozen((&attacked, &judged), subject, examples, observer, conduct)
+        let mut networks = Networks::new(&attacked, &judged);
+        let compares = conduct.audit.is_some() && self.precision != Precision::F32;
+        let exact = || engine.freeze(network, self.attack_branch, Precision::F32);
+        let reference = compares.then(exact).transpose()?;
+        // Of a mixture's two branches each is to the other a network of the same task.
+        let surrogate = match conduct.audit {
+            Some(Audit { depth: Depth::Thorough }) if network.graph.domains > 1 => {
+                let other = match self.attack_branch {
+                    Domain::CLEAN => Domain::ADVERSARIAL,
+                    _ => Domain::CLEAN,
+                };
+                Some(engine.freeze(network, other, Precision::F32)?)
+            }
+            _ => None,
+        };
+        (networks.reference, networks.surrogate) = (reference.as_ref(), surrogate.as_ref());
+        self.conduct_frozen(&networks, subject, examples, observer, conduct)
     }
 
     /// Judges `judged` on images that attacks craft against `attacked`.
@@ -125,20 +142,22 @@ impl Evaluator {
         examples: &dyn Examples,
         observer: &mut dyn Observer,
     ) -> Result<Evaluation, EvaluateError> {
-        self.conduct_frozen((attacked, judged), subject, examples, observer, Conduct::default())
+        let networks = Networks::new(attacked, judged);
+        self.conduct_frozen(&networks, subject, examples, observer, Conduct::default())
     }
 
-    /// As [`Evaluator::run`], conducted as said: `(attacked, judged)`.
+    /// As [`Evaluator::run`], conducted as said.
     ///
     /// Errors: see [`EvaluateError`].
-    pub fn conduct_frozen(
+    pub fn conduct_frozen<A: Frozen, J: Frozen, S: Frozen>(
         &self,
-        (attacked, judged): (&impl Frozen, &impl Frozen),
+        networks: &Networks<'_, A, J, S>,
         subject: Subject,
         examples: &dyn Examples,
         observer: &mut dyn Observer,
         mut conduct: Conduct,
     ) -> Result<Evaluation, EvaluateError> {
+        let Networks { attacked, judged, .. } = *networks;
         check_networks(attacked, judged, examples, self.batch_size)?;
         let all = self.samples.positions(examples.count(), self.seed)?;
         let header = self.header(subject, judged.classes(), all.len(), &conduct);
@@ -155,6 +174,13 @@ impl Evaluator {
             // Of the whole evaluation, so that parts together probe what one process would.
             let first = &all[..all.len().min(PROBED)];
             self.probe(&mut work, own, first)?;
+        }
+        if let Some(audit) = conduct.audit.filter(|_| conduct.share.is_first())
+            && !work.tally.is_audited
+        {
+            let batch = read(examples, &all[..all.len().min(AUDITED)], judged.classes())?;
+            let flags = audit.run(self, networks, &batch)?;
+            work.enter(Record::Audit { flags })?;
         }
         for (place, attack) in self.attacks.iter().enumerate() {
             self.under(place, &**attack, &mut work, observer)?;
@@ -260,6 +286,7 @@ impl Evaluator {
             threat: self.threat_report(),
             branch: branch_name(self.branch),
             attack_branch: branch_name(self.attack_branch),
+            audit: conduct.audit.map(|audit| audit.depth.name().to_string()),
             attacks: self.attacks.iter().map(attack_header).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! From a tally to what is told: accuracies, intervals, work. Pure arithmetic on records.
 
+use super::audit;
 use super::flag::{at_chance, zero_gradients};
 use super::header::{AttackHeader, Header};
 use super::record::Outcome;
@@ -22,7 +23,7 @@ impl Evaluation {
             Protocol::Paper => None,
         };
         let attacks = header.attacks.iter().zip(&tally.attacks);
-        Self {
+        let mut evaluation = Self {
             model: header.model.clone(),
             data: header.data.clone(),
             samples: verdicts.len(),
@@ -39,11 +40,16 @@ impl Evaluation {
             worst_case_accuracy: worst.map(|worst| worst.share()),
             worst_case_ci95: worst.map(|worst| worst.wilson95()),
             classes: classes(header.protocol, &verdicts),
+            curve: Vec::new(),
+            branches: Vec::new(),
             fingerprint: header.fingerprint.clone(),
             flags,
             verdicts: Self::verdicts_name(),
             verdict_list: verdicts,
-        }
+        };
+        let by_figures = audit::figures::flags(&evaluation);
+        evaluation.flags.extend(by_figures);
+        evaluation
     }
 }
 

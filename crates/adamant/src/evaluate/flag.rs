@@ -47,6 +47,17 @@ pub(super) fn at_chance(clean: Proportion, classes: usize) -> Option<Flag> {
 }
 
 impl Flag {
+    /// A doubt of level [`Level::Warning`].
+    pub(super) fn warning(name: &str, found: String, why: &str, advice: &str) -> Self {
+        let [name, why, advice] = [name, why, advice].map(str::to_string);
+        Self { name, level: Level::Warning, found, why, advice }
+    }
+
+    /// A doubt of level [`Level::Failure`].
+    pub(super) fn failure(name: &str, found: String, why: &str, advice: &str) -> Self {
+        Self { level: Level::Failure, ..Self::warning(name, found, why, advice) }
+    }
+
     /// The images had a part in training, since `source` sets none aside for judging (T45).
     pub fn no_test_images(source: &str, part: &str) -> Self {
         Self {

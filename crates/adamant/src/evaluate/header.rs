@@ -38,6 +38,9 @@ pub struct Header {
     pub branch: String,
     /// The branch that the attack sees.
     pub attack_branch: String,
+    /// How thoroughly the evaluation doubts itself, if at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
     /// What is tried, in this order.
     pub attacks: Vec<AttackHeader>,
 }

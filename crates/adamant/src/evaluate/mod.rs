@@ -7,9 +7,11 @@
 
 mod agreement;
 mod attacked;
+pub mod audit;
 pub mod check;
 mod conduct;
 mod crafted;
+mod curve;
 mod error;
 mod evaluator;
 mod examples;
@@ -30,6 +32,7 @@ mod wilson;
 pub use agreement::Agreement;
 pub use conduct::{Conduct, Looks};
 pub use crafted::Crafted;
+pub use curve::{AttackFigures, Figures};
 pub use error::{EvaluateError, ProposalFault};
 pub use evaluator::{Evaluator, Observer, Protocol, Silent, Subject};
 pub use examples::{Examples, Samples};

@@ -1,7 +1,7 @@
 //! What an evaluation tells: `evaluation.json` and `verdicts.jsonl`.
 
 use super::header::Fingerprint;
-use super::{EvaluateError, Flag, Interval, Protocol, Verdict};
+use super::{EvaluateError, Figures, Flag, Interval, Protocol, Verdict};
 use network::Domain;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +48,12 @@ pub struct Evaluation {
     /// By true class.
     #[serde(default)]
     pub classes: Vec<ClassReport>,
+    /// The same under other radii, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<Figures>,
+    /// The same for every pair of judged and attacked branch, where that was asked for (T9).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<Figures>,
     /// What was judged, by content; nothing where the evaluation kept no ledger.
     #[serde(flatten)]
     pub fingerprint: Fingerprint,

@@ -16,6 +16,7 @@ pub(super) struct Tally {
     pub(super) leads: BTreeMap<usize, bool>,
     pub(super) attacks: Vec<Attacked>,
     pub(super) flags: Vec<Flag>,
+    pub(super) is_audited: bool,
     pub(super) has_ended: bool,
 }
 
@@ -36,6 +37,7 @@ impl Tally {
             leads: BTreeMap::new(),
             attacks: header.attacks.iter().map(|_| Attacked::default()).collect(),
             flags: Vec::new(),
+            is_audited: false,
             has_ended: false,
         }
     }
@@ -91,6 +93,7 @@ impl Tally {
                 let new = flags.iter().filter(|flag| !self.flags.contains(flag)).cloned();
                 let new: Vec<_> = new.collect();
                 self.flags.extend(new);
+                self.is_audited = true;
             }
             Record::Ended => self.has_ended = true,
         }

@@ -1,4 +1,9 @@
 //! The evaluator on small real networks: ways of a search, ledgers, curves, the audit and the files others read.
 
 mod g11_along;
+mod g12_audit;
+mod g19_report;
+mod masked;
 mod support;
+mod trained;
+mod wave;
