@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""One PGD-10 mixture step of ResNet-638 at 224 pixels, batch 8, within a memory budget, and what it took.
+"""One PGD mixture step of ResNet-638 at 224 pixels, batch 8, within a memory budget, and what it took.
 
-    cargo build --release && python3 benches/memory/step.py [ARCHITECTURE] [MEMORY] > benches/results/memory/step.json
+    cargo build --release && python3 benches/memory/step.py [ARCHITECTURE] [MEMORY] [PGD STEPS] > benches/results/memory/step.json
 
 Writes nine generated pictures as class folders (eight to train on, one held out: one step is an epoch), trains one epoch
 with `adamant train --memory`, and prints the planned and the measured peak as JSON. Needs Python alone; the peak of
@@ -24,7 +24,7 @@ input_scaling = "symmetric"
 kind = "mixture"
 [attack]
 epsilon = "16/255"
-steps = 10
+steps = {steps}
 step_size = "2/255"
 goal = "targeted-uniform-other"
 [optimizer]
@@ -56,6 +56,7 @@ def picture(path, seed):
 def main():
     architecture = sys.argv[1] if len(sys.argv) > 1 else "resnet638"
     memory = sys.argv[2] if len(sys.argv) > 2 else "8GiB"
+    steps = int(sys.argv[3]) if len(sys.argv) > 3 else 10
     git = lambda *words: subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -64,7 +65,7 @@ def main():
                 target = folder / "pictures" / part / "abc"[image % 3 if part == "train" else image % 2]
                 target.mkdir(parents=True, exist_ok=True)
                 picture(target / f"{image}.png", image)
-        (folder / "step.toml").write_text(RECIPE.format(architecture=architecture, batch=BATCH))
+        (folder / "step.toml").write_text(RECIPE.format(architecture=architecture, batch=BATCH, steps=steps))
         command = ["adamant", "train", "step.toml", "--out", "run", "--memory", memory]
         start = time.monotonic()
         run = subprocess.run([ROOT / "target/release/adamant", *command[1:]], cwd=folder,
@@ -79,7 +80,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     said = next(line for line in run.stderr.splitlines() if line.startswith("memory: "))
     print(json.dumps({
-        "command": " ".join(command), "architecture": architecture, "side": SIDE, "batch": BATCH, "steps_of_pgd": 10,
+        "command": " ".join(command), "architecture": architecture, "side": SIDE, "batch": BATCH, "steps_of_pgd": steps,
         "memory": memory, "plan": said, "peak_rss_bytes": peak, "peak_rss_gib": round(peak / 2**30, 3),
         "run_seconds": round(seconds, 1), "step_seconds": round(step["seconds"], 1), "loss": step["loss"],
         "gradient_norm": step["gradient_norm"], "machine": identity["machine"],
