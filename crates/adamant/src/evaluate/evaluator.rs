@@ -261,7 +261,7 @@ impl Evaluator {
         samples: usize,
         conduct: &Conduct,
     ) -> Header {
-        let attack_header = |attack: &Box<dyn Attack>| {
+        let attack_header = |attack: &dyn Attack| {
             let settings = attack.resolved().into_iter();
             let milestones = match conduct.looks {
                 Looks::End => Vec::new(),
@@ -287,7 +287,7 @@ impl Evaluator {
             branch: branch_name(self.branch),
             attack_branch: branch_name(self.attack_branch),
             audit: conduct.audit.map(|audit| audit.depth.name().to_string()),
-            attacks: self.attacks.iter().map(attack_header).collect(),
+            attacks: self.attacks.iter().map(|attack| attack_header(&**attack)).collect(),
         }
     }
 

@@ -37,7 +37,7 @@ struct OpenLedger {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    Header(Header),
+    Header(Box<Header>),
     Record(Record),
 }
 
@@ -106,7 +106,7 @@ impl Ledger {
         match &self.header {
             None => {
                 self.header = Some(header.clone());
-                self.write(&line(&Line::Header(header.clone())))?;
+                self.write(&line(&Line::Header(Box::new(header.clone()))))?;
                 self.sync()?;
             }
             Some(written) => {
@@ -152,7 +152,7 @@ impl Ledger {
 
 /// The text of a ledger with this header and these records.
 pub(super) fn text(header: &Header, records: Vec<Record>) -> String {
-    let head = line(&Line::Header(header.clone()));
+    let head = line(&Line::Header(Box::new(header.clone())));
     let lines = records.into_iter().map(|record| line(&Line::Record(record)));
     std::iter::once(head).chain(lines).collect()
 }
@@ -212,7 +212,7 @@ fn parse(
         whole = begins as u64;
         match serde_json::from_str(payload) {
             Ok(Line::Header(found)) if number == 0 && found.format == Header::FORMAT => {
-                header = Some(found);
+                header = Some(*found);
             }
             Ok(Line::Record(record)) if number > 0 => records.push(record),
             _ => return Err(damaged(path, number + 1, "a line of another version")),
