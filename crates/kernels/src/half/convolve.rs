@@ -248,7 +248,9 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                     match job.weights {
                         Weights::Packed(packed) => {
                             let weights = &packed.values[panel * packed.steps * PANEL..];
-                            let next = weights.as_ptr().wrapping_add(width * packed.steps * PANEL);
+                            // After the last panel the first: looking for memory that is not there is slow.
+                            let after = (panel + width) % panels * packed.steps * PANEL;
+                            let next = packed.values[after..].as_ptr();
                             let (pitch, bias) = (table.pitch, bias.as_ptr());
                             let weights = weights.as_ptr();
                             let block = Block { tiles: starts, pitch, steps, weights, bias, next };

@@ -20,6 +20,7 @@ mod epilogue;
 mod layout;
 mod pack;
 mod pass;
+mod pool;
 mod table;
 
 pub use arrange::{
@@ -32,6 +33,7 @@ pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack, pack_into};
 pub use pass::{HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
+pub use pool::{Firsts, Pool};
 pub use table::{Source, Table};
 
 /// Channels of a cell.

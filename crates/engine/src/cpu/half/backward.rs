@@ -7,7 +7,9 @@ use super::weights::StepWeights;
 use super::wide::Wide;
 use super::workplace::Workplace;
 use crate::observe::{Direction, StepObserver};
-use kernels::half::{Addend, Convolve, Destination, Epilogue, Table, Weights, convolve, keep};
+use kernels::half::{
+    Addend, Adds, Convolve, Destination, Epilogue, Firsts, Table, Weights, convolve, keep,
+};
 
 impl Tile<'_> {
     /// Runs all steps backward; the images' gradient is then in the lanes, a buffer or `wide`.
@@ -88,6 +90,27 @@ impl Tile<'_> {
                     let mask = &place.masks[*value][bits..bits + count];
                     let numbers = own * kernels::half::CELL..(own + count) * kernels::half::CELL;
                     keep(mask, &mut place.buffers[*slot][numbers]);
+                }
+                Backward::Pool { from, to } => {
+                    let pool = self.plan.pools[index].as_ref().expect("a pool has its layouts");
+                    let slot = to.slot.expect("a gradient in cells has a buffer");
+                    let mut target = std::mem::take(&mut place.buffers[slot]);
+                    let firsts = Firsts {
+                        read: self.first(output, first),
+                        written: self.first(to.value, first),
+                        kept: first,
+                    };
+                    pool.backward(
+                        self.frozen.isa,
+                        images,
+                        firsts,
+                        &place.buffers[*from],
+                        &place.winners[index],
+                        if to.adds { Adds::ToWhatIsThere } else { Adds::Nothing },
+                        to.keeps.then_some(&place.masks[to.value][..]),
+                        &mut target,
+                    );
+                    place.buffers[slot] = target;
                 }
                 Backward::Wide { .. } => panic!("a step over cells goes back over cells"),
             }

@@ -9,7 +9,9 @@ use super::wide::Wide;
 use super::workplace::Workplace;
 use crate::observe::{Direction, StepObserver};
 use kernels::Relu;
-use kernels::half::{Addend, Convolve, Destination, Epilogue, Source, Weights, convolve, to_strip};
+use kernels::half::{
+    Addend, Convolve, Destination, Epilogue, Firsts, Pool, Source, Weights, convolve, to_strip,
+};
 use network::Activation;
 
 /// What a forward leaves.
@@ -99,6 +101,27 @@ impl Tile<'_> {
         }
     }
 
+    fn pool(&self, pool: &Pool, index: usize, first: usize, images: usize, place: &mut Workplace) {
+        let step = &self.frozen.program.steps[index];
+        let slot = |value: usize| self.plan.slots[value].expect("a value in cells has a buffer");
+        let mut target = std::mem::take(&mut place.buffers[slot(step.output)]);
+        let firsts = Firsts {
+            read: self.first(step.input, first),
+            written: self.first(step.output, first),
+            kept: first,
+        };
+        let input = &place.buffers[slot(step.input)];
+        pool.forward(
+            self.frozen.isa,
+            images,
+            firsts,
+            input,
+            &mut target,
+            &mut place.winners[index],
+        );
+        place.buffers[slot(step.output)] = target;
+    }
+
     fn step(
         &self,
         index: usize,
@@ -108,6 +131,10 @@ impl Tile<'_> {
         leaves: Leaves,
     ) {
         let step = &self.frozen.program.steps[index];
+        if let Some(pool) = &self.plan.pools[index] {
+            self.pool(pool, index, first, images, place);
+            return;
+        }
         let table = self.plan.forward[index].as_ref().expect("a step over cells has a table");
         let (weights, bias) = match &self.frozen.weights[index] {
             StepWeights::Convolution { forward, bias, .. } => (Weights::Packed(forward), bias),

@@ -22,6 +22,8 @@ pub(crate) enum Backward {
     Pointwise { table: Box<Table>, factors: Factors, from: usize, to: To },
     /// A gradient that has changed its name only is complete: its mask.
     Keep { value: usize, slot: usize },
+    /// Through a maximum over windows.
+    Pool { from: usize, to: To },
     /// In f32.
     Wide { from: Option<usize>, to: Vec<To> },
 }
@@ -96,6 +98,11 @@ pub(crate) fn plan(
                 renamed = planner.pass_on(
                     index, step.input, step.add, from, may_rename, scales, &size, slots, &mut found,
                 );
+            }
+            Kind::Pool => {
+                let from = own.expect("the gradient of a pool's result");
+                let to = planner.to(index, step.input, None, &size, slots);
+                found.push(Backward::Pool { from, to });
             }
             Kind::Wide => {
                 let inputs = [Some(step.input), step.add.filter(|&add| add != step.input)];

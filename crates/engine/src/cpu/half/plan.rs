@@ -5,7 +5,7 @@ use super::gradients::{self, Backward};
 use super::stages::{Kind, Stage, kind, stages};
 use super::values::{Place, Scope, Uses, places};
 use kernels::ConvolutionShape;
-use kernels::half::{HalfPass, Source, Table, forward_pass, pointwise_pass};
+use kernels::half::{HalfPass, Pool, Source, Table, forward_pass, pointwise_pass};
 use network::Activation;
 
 /// Everything about a network's passes over up to `images` images that does not depend on weights.
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub slots: Vec<Option<usize>>,
     /// By step that runs over cells: its table.
     pub forward: Vec<Option<Table>>,
+    /// By step that is a maximum over windows.
+    pub pools: Vec<Option<Pool>>,
     /// By step: what its backward does.
     pub backward: Vec<Vec<Backward>>,
     /// Numbers of every buffer.
@@ -68,6 +70,7 @@ impl Plan {
         Self {
             images,
             forward: forward.collect(),
+            pools: program.steps.iter().map(|step| pool(program, &places, step)).collect(),
             masks: (0..program.values.len()).map(mask).collect(),
             slots: value_slots,
             backward,
@@ -100,9 +103,19 @@ pub(crate) fn convolution_shape(program: &Program, step: &Step) -> ConvolutionSh
     }
 }
 
+fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {
+    let Operation::MaxPool { kernel, stride, padding } = step.operation else { return None };
+    let own = kind(program, step) == Kind::Pool;
+    let (from, to) = (&places[step.input], &places[step.output]);
+    own.then(|| {
+        let gradients = (from.gradient, to.gradient);
+        Pool::new((kernel, stride, padding), from.cells(), to.cells(), gradients)
+    })
+}
+
 fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -> Option<Table> {
     let pass: HalfPass = match kind {
-        Kind::Wide => return None,
+        Kind::Wide | Kind::Pool => return None,
         Kind::Convolution => forward_pass(&convolution_shape(program, step)),
         Kind::Pointwise => {
             let shape = program.values[step.output].shape;

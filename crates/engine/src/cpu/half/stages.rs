@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Convolution,
     /// A factor and summand per channel, a sum, a ReLU, over cells.
     Pointwise,
+    /// A maximum over windows, over cells.
+    Pool,
     /// In f32, all images at once.
     Wide,
 }
@@ -47,6 +49,7 @@ pub(crate) fn kind(program: &Program, step: &Step) -> Kind {
     match &step.operation {
         Operation::Convolution { .. } | Operation::Subsample { .. } if simple => Kind::Convolution,
         Operation::Scale { .. } | Operation::Identity if simple && maps => Kind::Pointwise,
+        Operation::MaxPool { .. } if step.activation.is_none() && step.add.is_none() => Kind::Pool,
         _ => Kind::Wide,
     }
 }

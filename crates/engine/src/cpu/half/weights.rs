@@ -10,7 +10,7 @@ use rayon::prelude::*;
 /// One step's.
 #[derive(Debug)]
 pub(crate) enum StepWeights {
-    /// Wide steps read the network itself.
+    /// Pools have none, wide steps read the network itself.
     None,
     Convolution {
         forward: PackedHalf,
@@ -35,7 +35,7 @@ pub(crate) fn pack_all(network: &Network, program: &Program, plan: &Plan) -> Vec
 fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> StepWeights {
     let step = &program.steps[index];
     match plan.kinds[index] {
-        Kind::Wide => StepWeights::None,
+        Kind::Wide | Kind::Pool => StepWeights::None,
         Kind::Pointwise => {
             let channels = program.values[step.output].shape.channels.next_multiple_of(CELL);
             let (mut factors, mut shift) = match &step.operation {

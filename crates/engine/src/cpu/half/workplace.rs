@@ -1,7 +1,7 @@
 //! What one session works in: buffers for a plan, kept from session to session.
 
 use super::plan::Plan;
-use kernels::half::{Lines, Workspace};
+use kernels::half::{Lines, Pool, Workspace};
 
 /// Buffers of one thread for one plan.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Workplace {
     pub buffers: Vec<Lines<u16>>,
     /// By value.
     pub masks: Vec<Lines<u32>>,
+    /// By step that is a pool: who won.
+    pub winners: Vec<Vec<u8>>,
     /// The gradient by the images: sixteen numbers a pixel.
     pub lanes: Lines<f32>,
     pub workspace: Workspace,
@@ -20,11 +22,15 @@ pub(crate) struct Workplace {
 impl Workplace {
     /// Allocates and touches everything.
     pub fn new(plan: &Plan, pixels: usize) -> Self {
+        let won = |pool: &Option<Pool>| {
+            vec![0; pool.as_ref().map_or(0, |pool| plan.images * pool.winners())]
+        };
         let mask = |words: &Option<usize>| Lines::zeros(words.unwrap_or(0));
         Self {
             images: plan.images,
             buffers: plan.buffers.iter().map(|&length| Lines::zeros(length)).collect(),
             masks: plan.masks.iter().map(mask).collect(),
+            winners: plan.pools.iter().map(won).collect(),
             lanes: Lines::zeros(plan.images * pixels * kernels::LANES),
             workspace: Workspace::default(),
         }
