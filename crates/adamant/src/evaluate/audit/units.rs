@@ -17,7 +17,8 @@ pub(super) fn of_pixels(batch: &Batch) -> Vec<Flag> {
     let pixels = batch.images.pixels.iter().copied();
     let (low, high) =
         pixels.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), p| (low.min(p), high.max(p)));
-    let outside = !(low >= 0.0 && high <= 1.0);
+    // NaN is in no range, and minima and maxima pass over it.
+    let outside = batch.images.pixels.iter().any(|pixel| !(0.0..=1.0).contains(pixel));
     let found = format!("pixels from {low} to {high}");
     let advice = "divide bytes by 255 once; scaling by mean and deviation belongs inside the model";
     if outside {
