@@ -35,7 +35,7 @@ impl std::str::FromStr for Bytes {
         };
         let bytes = number * *factor as f64;
         // Nobody means a few kilobytes: a bare 8 was to be 8GiB.
-        if !(bytes >= f64::from(1 << 20)) || !bytes.is_finite() {
+        if !bytes.is_finite() || bytes < f64::from(1 << 20) {
             bail!("{text:?} is below 1 MiB; {expected}");
         }
         Ok(Self(bytes as u64))

@@ -1,11 +1,11 @@
 //! The evaluation doubts itself: when should its figures not be believed?
 //!
-//! [`Audit::run`] looks at the network ([`outputs`], [`gradients`]), at the question ([`units`]), and, if it is to be
-//! thorough, at how attacks behave on some images the network is right on ([`sweeps`]). [`figures`] reads doubts off an
+//! [`Audit::run`] looks at the network (`outputs`, `gradients`), at the question (`units`), and, if it is to be
+//! thorough, at how attacks behave on some images the network is right on (`sweeps`). `figures` reads doubts off an
 //! evaluation that has ended. Each doubt is a [`Flag`]: what was found, why it matters, what to do (G12, T41).
 //!
 //! Thresholds are set so that chance alone does not cross them: an image is compared with itself under two attacks, and
-//! a difference counts from [`few`] images on.
+//! a difference counts from `few` images on.
 
 pub mod figures;
 mod gradients;
