@@ -120,7 +120,10 @@ const LAYOUTS: [(usize, Columns, usize, Columns); 6] = [
     (1, Columns::Apart, 8, Columns::Apart),
 ];
 
-const SHAPES: [(usize, usize, (usize, usize), usize, usize); 8] = [
+/// Inputs, outputs, rows and columns, kernel, stride.
+type Case = (usize, usize, (usize, usize), usize, usize);
+
+const SHAPES: [Case; 8] = [
     (32, 32, (8, 8), 3, 1),
     (40, 72, (5, 7), 3, 1),
     (16, 16, (6, 18), 3, 1),
