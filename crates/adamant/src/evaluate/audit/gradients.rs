@@ -1,7 +1,7 @@
 //! Whether the gradient an attack follows is that of the outputs, and large enough to follow.
 
 use super::super::probe::gradients;
-use super::super::{EvaluateError, Flag};
+use super::super::{Agreement, EvaluateError, Flag};
 use super::{Networks, few};
 use crate::attack::AttackStream;
 use crate::attack::loss::{AttackLoss, margin};
@@ -14,8 +14,9 @@ use engine::{Frozen, Logits};
 const WIDTH: f32 = 2.5e-4;
 /// Below this the gradient by the logits leaves single precision on its way through the network.
 const VANISHING: f64 = 1e-30;
-/// Signs count where the gradient is at least this share of its image's largest (G20).
-const COUNTS: f32 = 1e-3;
+/// Signs count where the gradient is above this share of its image's largest. Honest half precision disagrees below:
+/// bf16 agrees on 94.7 % of signs above 1e-3 and on more than 99 % above a tenth (G20), so less would accuse everybody.
+const COUNTS: f32 = 0.1;
 /// Signs that must agree between precisions (G20).
 const AGREEMENT: f64 = 0.99;
 
@@ -64,7 +65,7 @@ pub(super) fn measure<A: Frozen, J: Frozen, S>(
         None => None,
         Some(reference) => {
             let exact = gradients(reference, AttackLoss::Margin, batch, stream)?;
-            Some(sign_agreement(&gradient, &exact))
+            Some(Agreement::of(&exact, &gradient, COUNTS).share())
         }
     };
     Ok(Gradients {
@@ -83,20 +84,6 @@ fn moved(batch: &Batch, gradient: &Images, by: f32) -> Images {
     let pixels = images.pixels.iter_mut().zip(&gradient.pixels);
     pixels.for_each(|(pixel, &g)| *pixel += by * sign(g));
     images
-}
-
-fn sign_agreement(gradient: &Images, exact: &Images) -> f64 {
-    let (mut same, mut total) = (0_u64, 0_u64);
-    for image in 0..exact.count {
-        let largest = exact.one(image).iter().fold(0.0_f32, |largest, g| largest.max(g.abs()));
-        for (&g, &e) in gradient.one(image).iter().zip(exact.one(image)) {
-            if e.abs() > COUNTS * largest {
-                total += 1;
-                same += u64::from(sign(g) == sign(e));
-            }
-        }
-    }
-    if total == 0 { 1.0 } else { same as f64 / total as f64 }
 }
 
 impl Gradients {
