@@ -27,7 +27,7 @@ enum DataCommand {
     List,
     /// Loads DATA and says what is in it.
     Info {
-        /// A name (fashion-sample, fashion-mnist, mnist, cifar10, cifar100), idx:DIR, bin:PATH or folder:PATH.
+        /// A name (fashion-sample, fashion-mnist, mnist, cifar10, cifar100), idx:DIR, bin:PATH, pickle:PATH or folder:PATH.
         data: String,
     },
     /// Brings a published set here and checks its SHA-256.
@@ -92,7 +92,7 @@ fn list(search: &SearchPath, settings: &Settings) -> anyhow::Result<()> {
         text += &format!("{}\n  {}\n  licence: {}\n  {place}\n", set.name, set.about, set.licence);
     }
     print(&format!(
-        "{text}\nyour own: idx:DIR (IDX files), bin:PATH (CIFAR binary), folder:PATH (class folders of PNG or JPEG)\n"
+        "{text}\nyour own: idx:DIR (IDX files), bin:PATH (CIFAR binary), pickle:PATH (CIFAR for Python), folder:PATH (class folders of PNG or JPEG)\n"
     ))
 }
 

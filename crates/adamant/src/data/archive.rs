@@ -1,57 +1,45 @@
-//! Some members of a gzipped tar archive, by name.
-//!
-//! Source: POSIX.1-1988 `ustar`: 512-byte headers with the length in octal digits, contents padded to 512 bytes.
+//! Some members of a tar archive, gzipped or not, by name.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::process;
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use super::error::DataError;
+use super::tar::{Member, MemberKind, Members, Streamed};
 
-const BLOCK: usize = 512;
+/// Whether the name ends as an archive's does: `.tar`, `.tar.gz` or `.tgz`.
+pub(super) fn is_tar(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    name.is_some_and(|name| [".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end)))
+}
 
 /// Unpacks `members` (file name without folders, and length) into `folder`; everything else is passed over.
 ///
 /// Folders in the archive are ignored, so that no name in it decides where something is written.
-/// Errors: `Archive` if it is damaged, or lacks a member or has one of another length; `Io`.
+/// Errors: `Tar`, or `Archive` if it lacks a member or has one of another length; `Io`.
 pub(super) fn unpack(path: &Path, members: &[(&str, u64)], folder: &Path) -> Result<(), DataError> {
     let broken = |reason: String| DataError::Archive { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
-    let mut reader = GzDecoder::new(io::BufReader::new(file));
+    let mut archive = open(path)?;
     let mut missing = members.to_vec();
+    let mut contents = Vec::new();
     while !missing.is_empty() {
-        let Some((name, bytes)) = header(&mut reader).map_err(broken)? else { break };
-        let padded = bytes.div_ceil(BLOCK as u64) * BLOCK as u64;
-        let mut contents = reader.by_ref().take(padded);
-        if let Some(position) = missing.iter().position(|&(member, _)| member == name) {
-            let (member, expected) = missing.remove(position);
-            if bytes != expected {
-                return Err(broken(format!("{member} has {bytes} bytes, expected {expected}")));
-            }
-            let target = folder.join(member);
-            let partial = folder.join(format!(".{member}.{}.part", process::id()));
-            let written = File::create(&partial).and_then(|mut writer| {
-                let copied = io::copy(&mut contents.by_ref().take(bytes), &mut writer)?;
-                writer.sync_all()?;
-                Ok(copied)
-            });
-            let kept = match written {
-                Ok(copied) if copied == bytes => fs::rename(&partial, &target),
-                Ok(copied) => {
-                    Err(io::Error::other(format!("ends after {copied} of {bytes} bytes")))
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(source) = kept {
-                // The error is what matters; a file that cannot be removed changes nothing about it.
-                drop(fs::remove_file(&partial));
-                return Err(io_error(&target, source));
-            }
+        let Some(found) = archive.next_member().map_err(|source| tar_error(path, source))? else {
+            break;
+        };
+        let name = base_name(&found);
+        let Some(position) = missing.iter().position(|&(member, _)| member == name) else {
+            continue;
+        };
+        let (member, expected) = missing.remove(position);
+        if found.bytes != expected {
+            let bytes = found.bytes;
+            return Err(broken(format!("{member} has {bytes} bytes, expected {expected}")));
         }
-        io::copy(&mut contents, &mut io::sink()).map_err(|error| broken(error.to_string()))?;
+        archive.read(&mut contents).map_err(|source| tar_error(path, source))?;
+        write_aside(&contents, member, folder)?;
     }
     match missing.first() {
         Some((name, _)) => Err(broken(format!("no member {name}"))),
@@ -59,41 +47,72 @@ pub(super) fn unpack(path: &Path, members: &[(&str, u64)], folder: &Path) -> Res
     }
 }
 
-/// Name without folders and length of the next member; `None` at the end, an empty name for what is no plain file.
-fn header(reader: &mut impl Read) -> Result<Option<(String, u64)>, String> {
-    let mut block = [0; BLOCK];
-    reader
-        .read_exact(&mut block)
-        .map_err(|error| format!("no header where one is due: {error}"))?;
-    if block == [0; BLOCK] {
-        return Ok(None);
+/// The members of those names, folders left out, that the archive has, with their contents, in its order.
+///
+/// Errors: `Tar`; `Archive` if one is longer than `longest`; `Io`.
+pub(super) fn members(
+    path: &Path,
+    wanted: &[&str],
+    longest: u64,
+) -> Result<Vec<(String, Vec<u8>)>, DataError> {
+    let mut archive = open(path)?;
+    let mut found = Vec::new();
+    while let Some(member) = archive.next_member().map_err(|source| tar_error(path, source))? {
+        let name = base_name(&member);
+        if !wanted.contains(&name) {
+            continue;
+        }
+        if member.bytes > longest {
+            let reason = format!("{name} has {} bytes, expected at most {longest}", member.bytes);
+            return Err(DataError::Archive { path: path.to_owned(), reason });
+        }
+        let mut contents = Vec::new();
+        archive.read(&mut contents).map_err(|source| tar_error(path, source))?;
+        found.push((name.to_owned(), contents));
     }
-    // The checksum counts its own eight bytes as spaces.
-    let sum: u64 = block
-        .iter()
-        .enumerate()
-        .map(|(position, &byte)| {
-            u64::from(if (148..156).contains(&position) { b' ' } else { byte })
-        })
-        .sum();
-    if octal(&block[148..156]) != Some(sum) {
-        return Err("a header with a wrong checksum".to_owned());
-    }
-    let bytes = octal(&block[124..136]).ok_or("a header without a length")?;
-    let is_plain = matches!(block[156], b'0' | 0);
-    let end = block[..100].iter().position(|&byte| byte == 0).unwrap_or(100);
-    let path = String::from_utf8_lossy(&block[..end]).into_owned();
-    let name = path.rsplit('/').next().filter(|_| is_plain).unwrap_or_default();
-    Ok(Some((name.to_owned(), bytes)))
+    Ok(found)
 }
 
-fn octal(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok()?;
-    u64::from_str_radix(text.trim_matches(|c: char| c == ' ' || c == '\0'), 8).ok()
+/// Gzipped or not: the first bytes decide, not the name.
+fn open(path: &Path) -> Result<Members<Streamed<Box<dyn Read>>>, DataError> {
+    let io = |source| DataError::Io { path: path.to_owned(), source };
+    let mut magic = [0; 2];
+    let is_gzip = match File::open(path).map_err(io)?.read_exact(&mut magic) {
+        Ok(()) => magic == [0x1f, 0x8b],
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(io(error)),
+    };
+    let file = BufReader::new(File::open(path).map_err(io)?);
+    let reader: Box<dyn Read> =
+        if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    Ok(Members::new(Streamed(reader)))
 }
 
-fn io_error(path: &Path, source: io::Error) -> DataError {
-    DataError::Io { path: path.to_owned(), source }
+/// The name without folders; empty for what is no plain file.
+fn base_name(member: &Member) -> &str {
+    match member.kind {
+        MemberKind::File => member.path.rsplit('/').next().unwrap_or_default(),
+        MemberKind::Folder | MemberKind::Other => "",
+    }
+}
+
+fn write_aside(contents: &[u8], member: &str, folder: &Path) -> Result<(), DataError> {
+    let target = folder.join(member);
+    let partial = folder.join(format!(".{member}.{}.part", process::id()));
+    let written = File::create(&partial).and_then(|mut writer| {
+        writer.write_all(contents)?;
+        writer.sync_all()?;
+        fs::rename(&partial, &target)
+    });
+    written.map_err(|source| {
+        // The error is what matters; a file that cannot be removed changes nothing about it.
+        drop(fs::remove_file(&partial));
+        DataError::Io { path: target, source }
+    })
+}
+
+fn tar_error(path: &Path, source: super::tar::TarError) -> DataError {
+    DataError::Tar { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -104,20 +123,7 @@ pub(super) mod tests {
 
     /// A gzipped tar archive of plain files.
     pub fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut tar = Vec::new();
-        for (name, contents) in members {
-            let mut header = [0_u8; BLOCK];
-            header[..name.len()].copy_from_slice(name.as_bytes());
-            header[124..136].copy_from_slice(format!("{:011o}\0", contents.len()).as_bytes());
-            header[156] = b'0';
-            header[148..156].fill(b' ');
-            let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-            tar.extend_from_slice(&header);
-            tar.extend_from_slice(contents);
-            tar.resize(tar.len().div_ceil(BLOCK) * BLOCK, 0);
-        }
-        tar.resize(tar.len() + 2 * BLOCK, 0);
+        let tar = super::super::tar::tests::tar(members);
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&tar).unwrap();
         encoder.finish().unwrap()

@@ -10,7 +10,7 @@ use network::Shape;
 use super::dataset::{Dataset, Part, Pixels};
 use super::error::DataError;
 
-const SHAPE: Shape = Shape::new(3, 32, 32);
+pub(super) const SHAPE: Shape = Shape::new(3, 32, 32);
 
 /// Which of the two sets a file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use network::Shape;
 use thiserror::Error;
 
+use super::pickle::PickleError;
+use super::tar::TarError;
+
 /// What can be wrong with data.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -225,6 +228,42 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A tar archive or shard that is damaged or lies about itself.
+    #[error("{}: {source}", path.display())]
+    Tar {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: TarError,
+    },
+    /// A pickle that is damaged, or would run code.
+    #[error("{}: {source}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: PickleError,
+    },
+    /// A pickle or array file that holds other things than images with labels.
+    #[error("{}: {found}, expected {expected}", path.display())]
+    PickleLayout {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A label that is no class.
+    #[error("{origin} is {found:?}, expected {expected}")]
+    WrongLabel {
+        /// The file and the image.
+        origin: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
     },
     /// Bytes that are not the published ones.
     #[error("{origin}: SHA-256 is {found}, expected {expected}")]

@@ -6,6 +6,7 @@
 mod archive;
 pub mod augment;
 pub mod cifar;
+pub mod cifar_pickle;
 mod dataset;
 mod error;
 pub mod fetch;
@@ -13,11 +14,13 @@ pub mod folder;
 mod hold_out;
 pub mod idx;
 mod loader;
+pub mod pickle;
 pub mod picture;
 mod prefetch;
 pub mod published;
 mod sample;
 mod source;
+pub mod tar;
 
 pub use augment::{Augment, Flip};
 pub use dataset::{Dataset, Part, Pixels};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
-use super::{folder, idx, sample};
+use super::{cifar_pickle, folder, idx, sample};
 
 /// Where Debian's data set packages put their files.
 const DEBIAN: &str = "/usr/share/datasets";
@@ -44,13 +44,15 @@ pub enum Source {
     Idx(PathBuf),
     /// A CIFAR binary file, or a folder of them.
     Bin(PathBuf),
+    /// A CIFAR archive for Python, a folder of its pickles, or one of them; read without running anything.
+    Pickle(PathBuf),
     /// Class folders of pictures.
     Folder(PathBuf),
 }
 
 impl Source {
     /// All that [`Source::parse`] accepts, for messages and help.
-    pub const VALID: [&str; 8] = [
+    pub const VALID: [&str; 9] = [
         "fashion-sample",
         "fashion-mnist",
         "mnist",
@@ -58,6 +60,7 @@ impl Source {
         "cifar100",
         "idx:DIR",
         "bin:PATH",
+        "pickle:PATH",
         "folder:PATH",
     ];
 
@@ -76,6 +79,7 @@ impl Source {
             return match kind {
                 "idx" => Ok(Self::Idx(path.into())),
                 "bin" => Ok(Self::Bin(path.into())),
+                "pickle" => Ok(Self::Pickle(path.into())),
                 "folder" => Ok(Self::Folder(path.into())),
                 _ => Err(unknown()),
             };
@@ -98,13 +102,17 @@ impl Source {
         let parts = [Part::Train, Part::Test];
         let has_idx = |folder: &Path| parts.iter().all(|&part| idx::is_present(folder, part));
         let has_cifar = |kind: Kind| {
-            move |folder: &Path| parts.iter().all(|&part| cifar::is_present(folder, kind, part))
+            move |folder: &Path| parts.iter().all(|&part| has_cifar(folder, kind, part))
         };
         match self {
             Self::FashionMnist | Self::Mnist => find(&name, search, has_idx).map(Some),
             Self::Cifar10 => find(&name, search, has_cifar(Kind::Cifar10)).map(Some),
             Self::Cifar100 => find(&name, search, has_cifar(Kind::Cifar100)).map(Some),
-            Self::FashionSample | Self::Idx(_) | Self::Bin(_) | Self::Folder(_) => Ok(None),
+            Self::FashionSample
+            | Self::Idx(_)
+            | Self::Bin(_)
+            | Self::Pickle(_)
+            | Self::Folder(_) => Ok(None),
         }
     }
 
@@ -121,6 +129,7 @@ impl Source {
             Self::Cifar100 => load_cifar(&name, search, Kind::Cifar100, part),
             Self::Idx(folder) => idx::load(folder, &name, part, &[]),
             Self::Bin(path) => cifar::load_any(path, &name, part),
+            Self::Pickle(path) => cifar_pickle::load(path, &name, part),
             Self::Folder(path) => folder::load(path, &name, part),
         }
     }
@@ -136,6 +145,7 @@ impl fmt::Display for Source {
             Self::Cifar100 => f.write_str("cifar100"),
             Self::Idx(path) => write!(f, "idx:{}", path.display()),
             Self::Bin(path) => write!(f, "bin:{}", path.display()),
+            Self::Pickle(path) => write!(f, "pickle:{}", path.display()),
             Self::Folder(path) => write!(f, "folder:{}", path.display()),
         }
     }
@@ -157,24 +167,39 @@ fn load_cifar(
     kind: Kind,
     part: Part,
 ) -> Result<Dataset, DataError> {
-    let folder = find(name, search, |folder| cifar::is_present(folder, kind, part))?;
-    cifar::load(&folder, name, kind, part)
+    let path = find(name, search, |path| has_cifar(path, kind, part))?;
+    if cifar::is_present(&path, kind, part) {
+        return cifar::load(&path, name, kind, part);
+    }
+    cifar_pickle::load(&path, name, part)
 }
 
-/// The first folder that holds the set, under our name or as torchvision and the upstream archives leave it.
+/// The binary files, the pickles, or the archive of pickles that torchvision leaves beside them.
+fn has_cifar(path: &Path, kind: Kind, part: Part) -> bool {
+    cifar::is_present(path, kind, part)
+        || cifar_pickle::is_present(path, kind, part)
+        || (path.extension().is_some_and(|extension| extension == "gz") && path.is_file())
+}
+
+/// The first place that holds the set, under our name or as torchvision and the upstream archives leave it.
 fn find(
     name: &str,
     search: &SearchPath,
     is_present: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, DataError> {
-    let elsewhere = match name {
-        "fashion-mnist" => "FashionMNIST/raw",
-        "mnist" => "MNIST/raw",
-        "cifar10" => "cifar-10-batches-bin",
-        "cifar100" => "cifar-100-binary",
-        _ => name,
+    let places: &[&str] = match name {
+        "fashion-mnist" => &["fashion-mnist", "FashionMNIST/raw"],
+        "mnist" => &["mnist", "MNIST/raw"],
+        "cifar10" => {
+            &["cifar10", "cifar-10-batches-bin", "cifar-10-batches-py", "cifar-10-python.tar.gz"]
+        }
+        "cifar100" => {
+            &["cifar100", "cifar-100-binary", "cifar-100-python", "cifar-100-python.tar.gz"]
+        }
+        _ => &[],
     };
-    let places = |folder: &PathBuf| [folder.join(name), folder.join(elsewhere)];
+    let places =
+        |folder: &PathBuf| places.iter().map(|place| folder.join(place)).collect::<Vec<_>>();
     let looked: Vec<PathBuf> = search.folders.iter().flat_map(places).collect();
     if let Some(folder) = looked.iter().find(|folder| is_present(folder)) {
         return Ok(folder.clone());
