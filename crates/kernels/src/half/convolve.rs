@@ -3,7 +3,7 @@
 use super::block::{self, Block, Extent, Sums};
 use super::epilogue::{self, Epilogue, Kind, Rows};
 use super::pack::{PANEL, PackedHalf};
-use super::table::{OPERANDS, Table, Tile};
+use super::table::{Member, OPERANDS, TOGETHER, Table, Tile};
 use super::{CELL, Lines, TILE, to_f32};
 use crate::{Isa, LANES};
 use std::ops::Range;
@@ -211,9 +211,9 @@ struct Pointers {
 #[derive(Clone, Copy)]
 struct Waiting {
     extent: Extent,
-    pair: [u32; 2],
-    /// By operand: the cell at which its group of images and block of channels begins.
-    starts: [usize; OPERANDS],
+    pair: [Member; 2],
+    /// By group and operand: the cell at which its group of images and block of channels begins.
+    starts: [[usize; OPERANDS]; TOGETHER],
 }
 
 /// # Safety
@@ -226,18 +226,23 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
     let mut turn = 0;
     for panel in (0..panels).step_by(2) {
         let width = (panels - panel).min(2);
-        for group in job.groups() {
-            let image = group * table.source.images() - job.first;
-            let operand_starts = std::array::from_fn(|operand| {
-                let layout = &table.operands[operand];
-                panel / 2 * layout.plane_cells() + layout.image_cells(job.firsts[operand] + image)
+        for first in job.groups().step_by(TOGETHER) {
+            let together = TOGETHER.min(job.groups().end - first);
+            let operand_starts = std::array::from_fn(|group| {
+                let image = (first + group) * table.source.images() - job.first;
+                std::array::from_fn(|operand| {
+                    let layout = &table.operands[operand];
+                    let block = panel / 2 * layout.plane_cells();
+                    block + layout.image_cells(job.firsts[operand] + image)
+                })
             });
-            for &pair in &table.pairs {
-                let tiles = pair.map(|tile| &table.tiles[tile as usize]);
+            for &pair in &table.pairs[together - 1] {
+                let tiles = pair.map(|member| &table.tiles[member.tile as usize]);
                 let extent = Extent::new(if pair[0] == pair[1] { 1 } else { 2 }, width);
-                let starts = tiles.map(|tile| {
-                    let group = job.source.as_ptr().wrapping_add(group * group_numbers);
-                    group.wrapping_offset(tile.source as isize)
+                let starts = pair.map(|Member { group, tile }| {
+                    let start = (first + group as usize) * group_numbers;
+                    let tile = table.tiles[tile as usize].source as isize;
+                    job.source.as_ptr().wrapping_add(start).wrapping_offset(tile)
                 });
                 let steps = &table.steps[table.classes[tiles[0].class as usize].clone()];
                 let bias = &workspace.bias[panel * LANES..];
@@ -310,8 +315,10 @@ unsafe fn scale(
 unsafe fn finish(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, sums: &Sums, done: Waiting) {
     let table = job.table;
     for index in 0..done.extent.tiles() {
-        let tile: &Tile = &table.tiles[done.pair[index] as usize];
-        let cell = |operand: usize| tile.places[operand].cell as usize + done.starts[operand];
+        let Member { group, tile } = done.pair[index];
+        let tile: &Tile = &table.tiles[tile as usize];
+        let starts = &done.starts[group as usize];
+        let cell = |operand: usize| tile.places[operand].cell as usize + starts[operand];
         let list = |operand: usize| &table.rows[tile.places[operand].rows as usize];
         match pointers.kind {
             Some(kind) => {

@@ -58,6 +58,16 @@ pub(crate) struct Tile {
     pub places: [Place; OPERANDS],
 }
 
+/// Groups of images computed together.
+pub(crate) const TOGETHER: usize = 2;
+
+/// A tile of one of the groups that are computed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub group: u32,
+    pub tile: u32,
+}
+
 /// Where the rows of a tile lie in one operand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -80,8 +90,8 @@ pub struct Table {
     /// By class: its steps.
     pub(crate) classes: Vec<std::ops::Range<usize>>,
     pub(crate) tiles: Vec<Tile>,
-    /// Tiles of one class two by two; a lone one stands twice.
-    pub(crate) pairs: Vec<[u32; 2]>,
+    /// By how many groups are computed together, less one: tiles of one class two by two; a lone one stands twice.
+    pub(crate) pairs: [Vec<[Member; 2]>; TOGETHER],
     /// Lists of cells from row 0 to each row.
     pub(crate) rows: Vec<[u32; TILE]>,
     /// Numbers read before and beyond a group's start at most.
@@ -118,7 +128,7 @@ impl Table {
             steps: Vec::new(),
             classes: Vec::new(),
             tiles: Vec::new(),
-            pairs: Vec::new(),
+            pairs: std::array::from_fn(|_| Vec::new()),
             rows: Vec::new(),
             reach: (0, 0),
         };
@@ -128,7 +138,7 @@ impl Table {
                 table.row(pass, row, first, step, &mut classes);
             }
         }
-        table.pair();
+        table.pairs = std::array::from_fn(|groups| table.pair(groups as u32 + 1));
         Some(table)
     }
 
@@ -280,17 +290,23 @@ impl Table {
         Place { cell: first as u32, rows: rows as u32 }
     }
 
-    fn pair(&mut self) {
+    /// Tiles of `groups` groups by twos of one class: what a border leaves alone in its group finds its like in the next.
+    fn pair(&self, groups: u32) -> Vec<[Member; 2]> {
+        let mut pairs: Vec<[Member; 2]> = Vec::new();
         let mut waiting: HashMap<u16, usize> = HashMap::new();
-        for (index, tile) in self.tiles.iter().enumerate() {
-            match waiting.remove(&tile.class) {
-                Some(at) => self.pairs[at][1] = index as u32,
-                None => {
-                    waiting.insert(tile.class, self.pairs.len());
-                    self.pairs.push([index as u32; 2]);
+        for group in 0..groups {
+            for (tile, Tile { class, .. }) in (0..).zip(&self.tiles) {
+                let member = Member { group, tile };
+                match waiting.remove(class) {
+                    Some(at) => pairs[at][1] = member,
+                    None => {
+                        waiting.insert(*class, pairs.len());
+                        pairs.push([member; 2]);
+                    }
                 }
             }
         }
+        pairs
     }
 
     /// Multiply-adds of one image for `outputs` output channels, what a tile computes in vain included.
