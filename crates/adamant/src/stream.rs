@@ -27,6 +27,10 @@ pub enum Purpose {
     Subset = 9,
     /// The queries of an attack that tries and keeps what helps.
     AttackQuery = 10,
+    /// The box of a random crop of one image in one epoch.
+    Crop = 11,
+    /// The colour changes of one image in one epoch.
+    Colour = 12,
 }
 
 /// What a draw depends on besides the seed.

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod norm;
 pub mod peak;
 pub mod pooling;
+pub mod priority;
 mod vector;
 
 pub use convolution::{ConvolutionShape, Relu};

@@ -1,9 +1,12 @@
-//! Pad, crop and flip: a function of (seed, epoch, index), so that neither batch nor thread nor resume changes it.
+//! What is drawn for a training image: a function of (seed, epoch, index), so that neither batch nor thread nor resume changes it.
 
 use network::Shape;
 use serde::{Deserialize, Serialize};
 
+use super::colour::Colour;
+use super::crop::RandomCrop;
 use super::dataset::unit;
+use super::error::DataError;
 use crate::stream::{Key, Purpose, Stream};
 
 /// Whether images are mirrored.
@@ -18,13 +21,17 @@ pub enum Flip {
 }
 
 /// What is done to a training image; the default does nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
+    /// A box drawn from the stored picture and brought to the image's size, instead of the data set's framing.
+    pub crop: Option<RandomCrop>,
     /// Black pixels put around the image before a crop of its own size is taken at a uniform offset.
     pub pad: u32,
     /// Whether images are mirrored.
     pub flip: Flip,
+    /// How much colours change.
+    pub colour: Colour,
 }
 
 /// What the draws of one image say.
@@ -38,7 +45,34 @@ struct Drawn {
 }
 
 impl Augment {
-    /// Writes image `index` as it looks in `epoch`.
+    /// Checks the numbers for images of `shape`.
+    ///
+    /// Errors: `Augment`.
+    pub(super) fn check(&self, shape: Shape) -> Result<(), DataError> {
+        let refuse =
+            |key, found: String, expected| Err(DataError::Augment { key, found, expected });
+        if let Some(crop) = self.crop
+            && !crop.is_possible()
+        {
+            let found = format!("area {:?} and aspect {:?}", crop.area, crop.aspect);
+            return refuse("crop", found, "shares of (0, 1] and proportions above 0, both rising");
+        }
+        if !self.colour.is_possible() {
+            let found = format!("{:?}", self.colour);
+            return refuse(
+                "colour",
+                found,
+                "shares of [0, 1] and a deviation that is not negative",
+            );
+        }
+        if self.colour != Colour::default() && shape.channels != 3 {
+            let found = format!("changed in images of {} channel", shape.channels);
+            return refuse("colour", found, "no changes, or images of three channels");
+        }
+        Ok(())
+    }
+
+    /// Writes image `index` as it looks in `epoch`, from its bytes after the crop.
     ///
     /// Shapes: both `[C, H, W]`. Units: bytes in, pixels in `[0, 1]` out.
     /// Source: He et al. 2016, section 4.2 (pad 4, random crop, horizontal flip).
@@ -53,7 +87,7 @@ impl Augment {
     ) {
         assert_eq!((bytes.len(), into.len()), (shape.len(), shape.len()), "one image of {shape:?}");
         let drawn = self.draw(stream, epoch, index);
-        let (height, width) = (shape.height as i64, shape.width as i64);
+        let height = shape.height as i64;
         for channel in 0..shape.channels {
             for row in 0..shape.height {
                 let output =
@@ -65,19 +99,18 @@ impl Augment {
                 }
                 let start = (channel * shape.height + source_row as usize) * shape.width;
                 let source = &bytes[start..start + shape.width];
-                for (column, pixel) in output.iter_mut().enumerate() {
-                    // The crop is mirrored, not the image: as RandomCrop followed by RandomHorizontalFlip.
-                    let column = column as i64;
-                    let column = if drawn.mirrored { width - 1 - column } else { column };
-                    let source_column = column + drawn.right;
-                    *pixel = if (0..width).contains(&source_column) {
-                        unit(source[source_column as usize])
-                    } else {
-                        0.0
-                    };
+                // The crop is mirrored, not the image: as RandomCrop followed by RandomHorizontalFlip.
+                let shown = source_columns(drawn.right, shape.width);
+                let left = (-drawn.right).max(0) as usize;
+                output.fill(0.0);
+                let placed = output[left..].iter_mut().zip(&source[shown]);
+                placed.for_each(|(pixel, &byte)| *pixel = unit(byte));
+                if drawn.mirrored {
+                    output.reverse();
                 }
             }
         }
+        self.colour.apply(stream, epoch, index, into);
     }
 
     /// All three numbers are drawn whatever the settings, so that turning one off leaves the others' draws alone.
@@ -89,6 +122,12 @@ impl Augment {
         let mut offset = || i64::from(draws.below(2 * self.pad + 1)) - i64::from(self.pad);
         Drawn { down: offset(), right: offset(), mirrored: coin && self.flip == Flip::Horizontal }
     }
+}
+
+/// The columns that are still there `right` columns further to the right.
+fn source_columns(right: i64, width: usize) -> std::ops::Range<usize> {
+    let end = (width as i64 + right.min(0)).max(0) as usize;
+    (right.max(0) as usize).min(end)..end
 }
 
 #[cfg(test)]
@@ -116,7 +155,7 @@ mod tests {
     /// The stored reference is a padded image cropped and mirrored by hand, pixel by pixel.
     #[test]
     fn g31_crop_and_flip_have_the_geometry_of_a_padded_image() {
-        let augment = Augment { pad: 2, flip: Flip::Horizontal };
+        let augment = Augment { pad: 2, flip: Flip::Horizontal, ..Augment::default() };
         let (height, width) = (SHAPE.height + 4, SHAPE.width + 4);
         for index in 0..50 {
             let drawn = augment.draw(Stream::new(3), 1, index);
@@ -144,7 +183,7 @@ mod tests {
     /// n = 9,000, seed 0: each of 9 offsets within 4 sigma (sigma = 29.8) of 1,000, mirrored within 4 sigma (47.4) of half.
     #[test]
     fn g31_offsets_and_mirroring_are_uniform() {
-        let augment = Augment { pad: 4, flip: Flip::Horizontal };
+        let augment = Augment { pad: 4, flip: Flip::Horizontal, ..Augment::default() };
         let (mut down, mut right, mut mirrored) = ([0_i64; 9], [0_i64; 9], 0_i64);
         for index in 0..9000 {
             let drawn = augment.draw(Stream::new(0), 0, index);
@@ -158,7 +197,7 @@ mod tests {
 
     #[test]
     fn g31_augmentation_is_a_function_of_seed_epoch_and_index() {
-        let augment = Augment { pad: 4, flip: Flip::Horizontal };
+        let augment = Augment { pad: 4, flip: Flip::Horizontal, ..Augment::default() };
         let draws = |seed, epoch| -> Vec<Drawn> {
             (0..64).map(|index| augment.draw(Stream::new(seed), epoch, index)).collect()
         };

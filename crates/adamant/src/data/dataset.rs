@@ -1,12 +1,15 @@
 //! Images with labels, by position.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use network::Shape;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::error::DataError;
-use super::folder;
+use super::framing::Framing;
+use super::pictures::Pictures;
+use super::read::{Scratch, first_shape};
 use super::sample::hex;
 use crate::image::{Batch, Images};
 
@@ -26,8 +29,8 @@ pub enum Part {
 pub enum Pixels {
     /// All in memory, `[N, C, H, W]`, 0 to 255.
     Memory(Vec<u8>),
-    /// One picture file per image, decoded each time it is asked for.
-    Files(Vec<PathBuf>),
+    /// Pictures that are read each time they are asked for.
+    Pictures(Arc<dyn Pictures>),
 }
 
 /// Labelled images of one shape.
@@ -39,12 +42,15 @@ pub struct Dataset {
     class_names: Vec<String>,
     labels: Vec<u32>,
     pixels: Pixels,
+    /// Shape of what is in memory; of pictures that keep their shape, the same as `shape`.
+    stored: Shape,
+    framing: Framing,
 }
 
 impl Dataset {
-    /// Puts a data set together.
+    /// Puts a data set of images of one shape together.
     ///
-    /// Shapes: pixels in memory `[labels, C, H, W]`, or one file per label. Units: bytes 0 to 255.
+    /// Shapes: pixels in memory `[labels, C, H, W]`, or one picture per label. Units: bytes 0 to 255.
     /// Errors: `Empty`, `TooMany`, `WrongPixelCount`, `LabelOutOfRange`.
     pub fn new(
         name: impl Into<String>,
@@ -64,7 +70,7 @@ impl Dataset {
         let expected = labels.len() * shape.len();
         let found = match &pixels {
             Pixels::Memory(bytes) => bytes.len(),
-            Pixels::Files(files) => files.len() * shape.len(),
+            Pixels::Pictures(pictures) => pictures.len() * shape.len(),
         };
         if found != expected {
             return Err(DataError::WrongPixelCount { name, found, expected, labels: labels.len() });
@@ -74,7 +80,53 @@ impl Dataset {
             let found = labels[index];
             return Err(DataError::LabelOutOfRange { origin: name, index, found, classes });
         }
-        Ok(Self { name, part, shape, class_names, labels, pixels })
+        let (stored, framing) = (shape, Framing::AsStored);
+        Ok(Self { name, part, shape, class_names, labels, pixels, stored, framing })
+    }
+
+    /// Puts a data set of pictures together, one per label, that become images as `framing` says.
+    ///
+    /// Pictures taken as they are stored must all have the shape of the first, which is read to learn it.
+    /// Errors: as [`Dataset::new`]; `Framing`; what is wrong with the first picture.
+    pub fn of_pictures(
+        name: impl Into<String>,
+        part: Part,
+        class_names: Vec<String>,
+        labels: Vec<u32>,
+        pictures: Arc<dyn Pictures>,
+        framing: Framing,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        framing.check()?;
+        let shape = match framing.shape() {
+            Some(shape) => shape,
+            None if pictures.is_empty() => return Err(DataError::Empty { name }),
+            None => first_shape(&*pictures)?,
+        };
+        let pixels = Pixels::Pictures(pictures);
+        Ok(Self { framing, ..Self::new(name, part, shape, class_names, labels, pixels)? })
+    }
+
+    /// The same images framed in another way.
+    ///
+    /// Errors: `Framing`.
+    pub fn framed(self, framing: Framing) -> Result<Self, DataError> {
+        framing.check()?;
+        let shape = framing.shape().unwrap_or(self.stored);
+        Ok(Self { shape, framing, ..self })
+    }
+
+    /// How a stored picture becomes an image.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    pub(super) fn pixels(&self) -> &Pixels {
+        &self.pixels
+    }
+
+    pub(super) fn stored(&self) -> Shape {
+        self.stored
     }
 
     /// As the user named it.
@@ -122,33 +174,28 @@ impl Dataset {
     /// Shapes: `into` is `[C, H, W]`. Units: 0 to 255.
     /// Errors: `NoSuchImage`; what decoding says for pictures that are not in memory.
     pub fn read(&self, index: u64, into: &mut [u8]) -> Result<(), DataError> {
-        let position = self.position(index)?;
-        match &self.pixels {
-            Pixels::Memory(bytes) => {
-                let length = self.shape.len();
-                into.copy_from_slice(&bytes[position * length..(position + 1) * length]);
-                Ok(())
-            }
-            Pixels::Files(files) => {
-                folder::decode_as(&files[position], self.shape, &files[0], into)
-            }
-        }
+        self.read_with(index, None, &mut Scratch::default(), into)
     }
 
-    /// The images at `indices`, in that order, unaugmented.
+    /// The images at `indices`, in that order, unaugmented; decoded on all threads.
     ///
-    /// Units: pixels in `[0, 1]`. Errors: as [`Dataset::read`].
+    /// Units: pixels in `[0, 1]`. Errors: as [`Dataset::read`], of the first image that has one.
     pub fn batch(&self, indices: &[u64]) -> Result<Batch, DataError> {
         let mut images = Images::zeros(indices.len(), self.shape);
-        let mut bytes = vec![0; self.shape.len()];
-        let mut labels = Vec::with_capacity(indices.len());
-        for (slot, &index) in indices.iter().enumerate() {
-            self.read(index, &mut bytes)?;
-            labels.push(self.labels[index as usize]);
-            for (pixel, &byte) in images.one_mut(slot).iter_mut().zip(&bytes) {
-                *pixel = unit(byte);
-            }
-        }
+        let results: Vec<Result<(), DataError>> = images
+            .pixels
+            .par_chunks_mut(self.shape.len())
+            .zip(indices)
+            .map_init(Default::default, |(scratch, bytes): &mut (Scratch, Vec<u8>), work| {
+                let (image, &index) = work;
+                bytes.resize(self.shape.len(), 0);
+                self.read_with(index, None, scratch, bytes)?;
+                image.iter_mut().zip(bytes).for_each(|(pixel, &mut byte)| *pixel = unit(byte));
+                Ok(())
+            })
+            .collect();
+        results.into_iter().collect::<Result<(), DataError>>()?;
+        let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
         Ok(Batch { images, labels, indices: indices.to_vec() })
     }
 
@@ -169,7 +216,7 @@ impl Dataset {
         Ok(hex(&hash.finalize()))
     }
 
-    fn position(&self, index: u64) -> Result<usize, DataError> {
+    pub(super) fn position(&self, index: u64) -> Result<usize, DataError> {
         usize::try_from(index).ok().filter(|&position| position < self.len()).ok_or_else(|| {
             DataError::NoSuchImage { name: self.name.clone(), index, images: self.len() }
         })

@@ -123,6 +123,42 @@ pub enum DataError {
         /// Pixels of the shorter side.
         side: usize,
     },
+    /// A centre crop that cannot be.
+    #[error(
+        "crop is {crop} of a shorter side of {resize} pixels, expected 1 to {resize} of at most {most}"
+    )]
+    Framing {
+        /// Pixels of the shorter side after resampling.
+        resize: u32,
+        /// Pixels of the crop.
+        crop: u32,
+        /// The longest shorter side.
+        most: u32,
+    },
+    /// Numbers of a random crop or of colour changes that say nothing.
+    #[error("{key} is {found}, expected {expected}")]
+    Augment {
+        /// Which setting.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A batch of which no image could be decoded.
+    #[error(
+        "step {step} of epoch {epoch}: none of {images} images can be read; the first: {first}"
+    )]
+    NothingLeft {
+        /// The epoch.
+        epoch: u32,
+        /// The step in it.
+        step: u32,
+        /// Images of the batch.
+        images: usize,
+        /// What is wrong with the first.
+        first: String,
+    },
     /// An image that is not there.
     #[error("{name}: image {index} asked for, expected 0 to {}", images - 1)]
     NoSuchImage {
@@ -161,7 +197,7 @@ pub enum DataError {
     },
     /// Pictures of different shapes in one data set.
     #[error(
-        "{}: shape is {}, expected {} (as {})\n  hint: resize all images to one size and one kind (grey or RGB)",
+        "{}: shape is {}, expected {} (as {})\n  hint: resize all to one size and one kind (grey or RGB), or say what they become: data.size in a recipe",
         path.display(), describe(*found), describe(*expected), first.display()
     )]
     PictureShape {

@@ -2,28 +2,37 @@
 //!
 //! Classes are numbered in the order of their sorted names, images in the order of their sorted paths.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use network::Shape;
 use rayon::prelude::*;
 
 use super::dataset::{Dataset, Part, Pixels};
 use super::error::DataError;
-use super::picture;
+use super::files::Files;
+use super::framing::Framing;
+use super::walk;
 
-/// Decoded bytes up to which pictures are all decoded when loading, so that a broken one is found before training.
+/// Decoded bytes up to which pictures of one shape are all decoded when loading, so that a broken one is found before
+/// training.
 const IN_MEMORY: usize = 2 << 30;
 
 /// Reads one part of a folder; without `train` inside, all of it as [`Part::Whole`].
 ///
-/// The test part is `test`, else `val`. All pictures have one shape. Larger sets than 2 GiB are decoded on demand.
-/// Errors: `Layout`, `Io`, `Picture`, `PictureShape`; each names the file or folder.
-pub fn load(folder: &Path, name: &str, part: Part) -> Result<Dataset, DataError> {
-    load_within(folder, name, part, IN_MEMORY)
+/// The test part is `test`, else `val`. Without a framing all pictures have one shape, and sets of up to 2 GiB are decoded
+/// at once; all others on demand. Folders are followed through symbolic links, as torchvision's `ImageFolder` does.
+/// Errors: `Layout`, `Io`, `Picture`, `PictureShape`, `Framing`; each names the file or folder.
+pub fn load(folder: &Path, name: &str, part: Part, framing: Framing) -> Result<Dataset, DataError> {
+    load_within(folder, name, part, framing, IN_MEMORY)
 }
 
-fn load_within(folder: &Path, name: &str, part: Part, limit: usize) -> Result<Dataset, DataError> {
+fn load_within(
+    folder: &Path,
+    name: &str,
+    part: Part,
+    framing: Framing,
+    limit: usize,
+) -> Result<Dataset, DataError> {
     let train = folder.join("train");
     let (part, root, class_names) = if !train.is_dir() {
         (Part::Whole, folder.to_owned(), class_names(folder)?)
@@ -47,62 +56,45 @@ fn load_within(folder: &Path, name: &str, part: Part, limit: usize) -> Result<Da
             expected: format!("one of the classes of {}", train.display()),
         });
     }
-    let (mut files, mut labels) = (Vec::new(), Vec::new());
-    for (label, class) in class_names.iter().enumerate() {
-        let class_folder = root.join(class);
-        if class_folder.is_dir() {
-            collect(&class_folder, &mut files)?;
-        }
-        labels.resize(files.len(), label as u32);
-    }
-    let Some(first) = files.first() else {
+    let (files, labels) = list(&root, &class_names)?;
+    if labels.is_empty() {
         return Err(DataError::Layout {
             path: root,
             found: format!("{} class folders without a picture", class_names.len()),
             expected: ".png, .jpg or .jpeg files in them".to_owned(),
         });
-    };
-    let shape = picture::decode(first)?.shape;
-    let pixels = if files.len().saturating_mul(shape.len()) <= limit {
-        Pixels::Memory(decode_all(&files, shape)?)
-    } else {
-        Pixels::Files(files)
-    };
-    Dataset::new(name, part, shape, class_names, labels, pixels)
-}
-
-/// Decodes a picture that must have the shape of `first`.
-///
-/// Errors: `Io`, `Picture`, `PictureShape`.
-pub(super) fn decode_as(
-    path: &Path,
-    shape: Shape,
-    first: &Path,
-    into: &mut [u8],
-) -> Result<(), DataError> {
-    let picture = picture::decode(path)?;
-    if picture.shape != shape {
-        return Err(DataError::PictureShape {
-            path: path.to_owned(),
-            found: picture.shape,
-            expected: shape,
-            first: first.to_owned(),
-        });
     }
-    into.copy_from_slice(&picture.bytes);
-    Ok(())
-}
-
-fn decode_all(files: &[PathBuf], shape: Shape) -> Result<Vec<u8>, DataError> {
-    let mut bytes = vec![0; files.len() * shape.len()];
+    let set = Dataset::of_pictures(name, part, class_names, labels, Arc::new(files), framing)?;
+    let length = set.shape().len();
+    if framing != Framing::AsStored || set.len().saturating_mul(length) > limit {
+        return Ok(set);
+    }
+    let mut bytes = vec![0; set.len() * length];
     let results: Vec<Result<(), DataError>> = bytes
-        .par_chunks_mut(shape.len())
-        .zip(files)
-        .map(|(into, path)| decode_as(path, shape, &files[0], into))
+        .par_chunks_mut(length)
+        .enumerate()
+        .map_init(Default::default, |scratch, (index, into)| {
+            set.read_with(index as u64, None, scratch, into)
+        })
         .collect();
     // The first error in the order of the files, whichever thread met one first.
     results.into_iter().collect::<Result<(), DataError>>()?;
-    Ok(bytes)
+    let (shape, names) = (set.shape(), set.class_names().to_vec());
+    Dataset::new(name, part, shape, names, set.labels().to_vec(), Pixels::Memory(bytes))
+}
+
+/// The pictures of all classes, in order, and their labels.
+fn list(root: &Path, class_names: &[String]) -> Result<(Files, Vec<u32>), DataError> {
+    let found: Vec<Result<Vec<String>, DataError>> =
+        class_names.par_iter().map(|class| walk::pictures(&root.join(class))).collect();
+    let (mut files, mut labels) = (Files::default(), Vec::new());
+    for (label, (class, names)) in class_names.iter().zip(found).enumerate() {
+        files.add_folder(root.join(class));
+        let names = names?;
+        names.iter().for_each(|name| files.add(name));
+        labels.resize(labels.len() + names.len(), label as u32);
+    }
+    Ok((files, labels))
 }
 
 fn class_names(root: &Path) -> Result<Vec<String>, DataError> {
@@ -118,44 +110,16 @@ fn class_names(root: &Path) -> Result<Vec<String>, DataError> {
 }
 
 fn class_names_in(root: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
-    for path in entries(root)? {
-        if path.is_dir() {
-            let name = path.file_name().expect("an entry of a folder has a name");
-            names.push(name.to_string_lossy().into_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// All pictures below `folder`, depth first in sorted order; other files are passed over.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    for path in entries(folder)? {
-        if path.is_dir() {
-            collect(&path, files)?;
-        } else if picture::is_picture(&path) {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// What is in a folder, sorted, without hidden entries.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |source| DataError::Io { path: folder.to_owned(), source };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    let entries = walk::entries(root)?;
+    Ok(entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use network::Shape;
+
     use super::*;
 
     fn write_png(path: &Path, width: u32, height: u32, bytes: &[u8]) {
@@ -163,6 +127,10 @@ mod tests {
         let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
         encoder.set_color(png::ColorType::Grayscale);
         encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+    }
+
+    fn stored(folder: &Path, part: Part) -> Result<Dataset, DataError> {
+        load(folder, "f", part, Framing::AsStored)
     }
 
     fn two_parts() -> tempfile::TempDir {
@@ -183,29 +151,30 @@ mod tests {
     #[test]
     fn classes_and_images_are_in_sorted_order_and_test_labels_are_the_training_ones() {
         let folder = two_parts();
-        let train = load(folder.path(), "f", Part::Train).unwrap();
+        let train = stored(folder.path(), Part::Train).unwrap();
         assert_eq!(train.class_names(), ["ant", "cat", "dog"]);
         assert_eq!(train.labels(), [0, 1, 1, 2]);
         assert_eq!(train.shape(), Shape::new(1, 1, 2));
         let pixels = train.batch(&[0, 1, 2, 3]).unwrap().images.pixels;
         let levels: Vec<f32> = pixels.iter().map(|pixel| (pixel * 255.0).round()).collect();
         assert_eq!(levels, [3.0, 13.0, 1.0, 11.0, 2.0, 12.0, 4.0, 14.0]);
-        let test = load(folder.path(), "f", Part::Test).unwrap();
+        let test = stored(folder.path(), Part::Test).unwrap();
         assert_eq!((test.part(), test.classes(), test.labels()), (Part::Test, 3, &[2][..]));
     }
 
     #[test]
     fn class_folders_without_parts_are_one_whole() {
         let folder = two_parts();
-        let whole = load(&folder.path().join("train"), "f", Part::Test).unwrap();
+        let whole = stored(&folder.path().join("train"), Part::Test).unwrap();
         assert_eq!((whole.part(), whole.len()), (Part::Whole, 4));
     }
 
     #[test]
     fn pictures_decoded_on_demand_are_those_in_memory() {
         let folder = two_parts();
-        let memory = load_within(folder.path(), "f", Part::Train, 8).unwrap();
-        let demand = load_within(folder.path(), "f", Part::Train, 7).unwrap();
+        let within = |limit| load_within(folder.path(), "f", Part::Train, Framing::AsStored, limit);
+        let memory = within(8).unwrap();
+        let demand = within(7).unwrap();
         assert_eq!(memory.batch(&[3, 0, 2]).unwrap(), demand.batch(&[3, 0, 2]).unwrap());
         let vanishing = folder.path().join("train/dog/z.png");
         fs::write(&vanishing, "no picture any more").unwrap();
@@ -217,7 +186,7 @@ mod tests {
     fn g31_a_folder_with_a_broken_jpeg_names_the_file() {
         let folder = two_parts();
         fs::write(folder.path().join("train/dog/broken.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0]).unwrap();
-        let error = load(folder.path(), "f", Part::Train).unwrap_err();
+        let error = stored(folder.path(), Part::Train).unwrap_err();
         assert!(matches!(error, DataError::Picture { .. }));
         assert!(error.to_string().contains("dog/broken.jpg: broken JPEG"), "{error}");
     }
@@ -226,7 +195,7 @@ mod tests {
     fn a_picture_of_another_size_names_the_file_and_both_sizes() {
         let folder = two_parts();
         write_png(&folder.path().join("train/dog/wide.png"), 3, 1, &[0, 0, 0]);
-        let error = load(folder.path(), "f", Part::Train).unwrap_err().to_string();
+        let error = stored(folder.path(), Part::Train).unwrap_err().to_string();
         assert!(error.contains("dog/wide.png"), "{error}");
         assert!(error.contains("1 rows x 3 columns"), "{error}");
         assert!(error.contains("1 rows x 2 columns"), "{error}");
@@ -237,14 +206,14 @@ mod tests {
     fn folders_that_are_no_class_folders_are_refused() {
         let folder = two_parts();
         write_png(&folder.path().join("val/yak/y.png"), 2, 1, &[0, 0]);
-        let error = load(folder.path(), "f", Part::Test).unwrap_err().to_string();
+        let error = stored(folder.path(), Part::Test).unwrap_err().to_string();
         assert!(error.contains("val/yak: a class of its own"), "{error}");
         fs::remove_dir_all(folder.path().join("val")).unwrap();
-        let error = load(folder.path(), "f", Part::Test).unwrap_err().to_string();
+        let error = stored(folder.path(), Part::Test).unwrap_err().to_string();
         assert!(error.contains("train without test or val"), "{error}");
-        let error = load(&folder.path().join("train/cat"), "f", Part::Test).unwrap_err();
+        let error = stored(&folder.path().join("train/cat"), Part::Test).unwrap_err();
         assert!(matches!(error, DataError::Layout { .. }), "{error}");
-        let error = load(Path::new("/no/such/folder"), "f", Part::Test).unwrap_err();
+        let error = stored(Path::new("/no/such/folder"), Part::Test).unwrap_err();
         assert!(matches!(error, DataError::Io { .. }), "{error}");
     }
 }

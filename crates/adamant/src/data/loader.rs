@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use super::augment::Augment;
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::hold_out::shuffle;
-use super::prefetch::Prefetch;
+use super::prefetch::{Prefetch, PrefetchSettings};
+use super::read::Scratch;
 use crate::image::{Batch, Images};
 use crate::stream::{Key, Purpose, Stream};
 
@@ -28,8 +32,19 @@ pub enum LastBatch {
     Keep,
 }
 
+/// What happens when an image cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCorrupt {
+    /// The error ends the epoch.
+    #[default]
+    Fail,
+    /// The batch goes without it and says so; no other image takes its place.
+    Skip,
+}
+
 /// How images become batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoaderSettings {
     /// Images in a batch.
     pub batch_size: usize,
@@ -41,6 +56,28 @@ pub struct LoaderSettings {
     pub last: LastBatch,
     /// What is done to each image.
     pub augment: Augment,
+    /// What happens when an image cannot be read.
+    pub on_corrupt: OnCorrupt,
+    /// How far and by how many threads batches are made ahead.
+    pub prefetch: PrefetchSettings,
+}
+
+/// An image that a batch goes without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its position in the data set.
+    pub index: u64,
+    /// What is wrong with it; begins with its name.
+    pub reason: String,
+}
+
+/// A batch and what is missing from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The batch; never empty.
+    pub batch: Batch,
+    /// What could not be read, in the order of the batch.
+    pub skipped: Vec<Skipped>,
 }
 
 /// A place in training: the batch that comes next.
@@ -73,7 +110,7 @@ impl Loader {
     /// Batches of the images at `indices`, for instance of one side of a [`hold_out`](super::hold_out).
     ///
     /// Errors: `Empty`, `NoSuchImage`; `BatchSize` if it is 0 or more than there are images; `Padding` if a crop could
-    /// miss the image.
+    /// miss the image; `Augment` for numbers that say nothing, or colours to be changed in grey images.
     pub fn over(
         dataset: Arc<Dataset>,
         indices: Vec<u64>,
@@ -98,6 +135,7 @@ impl Loader {
             let name = dataset.name().to_owned();
             return Err(DataError::Padding { name, found: settings.augment.pad, side });
         }
+        settings.augment.check(dataset.shape())?;
         let stream = Stream::new(settings.seed);
         Ok(Self { dataset, indices: indices.into(), settings, stream })
     }
@@ -148,15 +186,23 @@ impl Loader {
         order
     }
 
-    /// The batch at `position`.
+    /// The batch at `position`; without what [`OnCorrupt::Skip`] leaves out.
     ///
-    /// Units: pixels in `[0, 1]`. Errors: `NoSuchStep`; as [`Dataset::read`].
+    /// Units: pixels in `[0, 1]`. Errors: as [`Loader::load`].
     pub fn batch(&self, position: Position) -> Result<Batch, DataError> {
-        self.batch_of(&self.order(position.epoch), position)
+        Ok(self.load(position)?.batch)
     }
 
-    /// The batch at `position`, given the order of its epoch.
-    pub(super) fn batch_of(&self, order: &[u64], position: Position) -> Result<Batch, DataError> {
+    /// The batch at `position` and what is missing from it, read on all threads of the current pool.
+    ///
+    /// Units: pixels in `[0, 1]`. Errors: `NoSuchStep`; as [`Dataset::read`], of the first image that has one;
+    /// `NothingLeft` if all images were to be skipped.
+    pub fn load(&self, position: Position) -> Result<Loaded, DataError> {
+        self.load_of(&self.order(position.epoch), position)
+    }
+
+    /// As [`Loader::load`], given the order of the epoch.
+    pub(super) fn load_of(&self, order: &[u64], position: Position) -> Result<Loaded, DataError> {
         let steps = self.steps_per_epoch();
         if position.step >= steps {
             let name = self.dataset.name().to_owned();
@@ -167,23 +213,75 @@ impl Loader {
         let indices = order[start..order.len().min(start + size)].to_vec();
         let shape = self.dataset.shape();
         let mut images = Images::zeros(indices.len(), shape);
-        let mut bytes = vec![0; shape.len()];
-        for (slot, &index) in indices.iter().enumerate() {
-            self.dataset.read(index, &mut bytes)?;
-            self.settings.augment.apply(
-                &bytes,
-                shape,
-                self.stream,
-                position.epoch,
-                index,
-                images.one_mut(slot),
-            );
-        }
+        let results: Vec<Result<(), DataError>> = images
+            .pixels
+            .par_chunks_mut(shape.len())
+            .zip(&indices)
+            .map_init(Default::default, |(scratch, bytes), (image, &index)| {
+                self.one(index, position.epoch, scratch, bytes, image)
+            })
+            .collect();
         let labels = indices.iter().map(|&index| self.dataset.labels()[index as usize]).collect();
-        Ok(Batch { images, labels, indices })
+        self.without_corrupt(Batch { images, labels, indices }, results, position)
     }
 
-    /// The batches from `start` to the end of epoch `epochs - 1`, made ahead on a thread of their own.
+    fn one(
+        &self,
+        index: u64,
+        epoch: u32,
+        scratch: &mut Scratch,
+        bytes: &mut Vec<u8>,
+        image: &mut [f32],
+    ) -> Result<(), DataError> {
+        let (augment, shape) = (self.settings.augment, self.dataset.shape());
+        bytes.resize(shape.len(), 0);
+        match augment.crop {
+            None => self.dataset.read_with(index, None, scratch, bytes)?,
+            Some(crop) => {
+                let cut = |width: usize, height: usize| {
+                    let region = crop.draw(self.stream, epoch, index, width, height);
+                    crop.resampling(region, shape)
+                };
+                self.dataset.read_with(index, Some(&cut), scratch, bytes)?;
+            }
+        }
+        augment.apply(bytes, shape, self.stream, epoch, index, image);
+        Ok(())
+    }
+
+    /// The first error, or the batch without the images that have one.
+    fn without_corrupt(
+        &self,
+        batch: Batch,
+        results: Vec<Result<(), DataError>>,
+        position: Position,
+    ) -> Result<Loaded, DataError> {
+        if self.settings.on_corrupt == OnCorrupt::Fail {
+            results.into_iter().collect::<Result<(), DataError>>()?;
+            return Ok(Loaded { batch, skipped: Vec::new() });
+        }
+        let (mut good, mut skipped) = (Vec::new(), Vec::new());
+        for (slot, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(()) => good.push(slot),
+                Err(error) => {
+                    skipped.push(Skipped { index: batch.indices[slot], reason: error.to_string() })
+                }
+            }
+        }
+        if good.is_empty() {
+            return Err(DataError::NothingLeft {
+                epoch: position.epoch,
+                step: position.step,
+                images: skipped.len(),
+                first: skipped.swap_remove(0).reason,
+            });
+        }
+        let batch = if skipped.is_empty() { batch } else { batch.select(&good) };
+        Ok(Loaded { batch, skipped })
+    }
+
+    /// The batches from `start` to the end of epoch `epochs - 1`, made ahead on threads of their own.
     pub fn prefetch(&self, start: Position, epochs: u32) -> Prefetch {
         Prefetch::start(self.clone(), start, epochs)
     }
@@ -194,7 +292,9 @@ mod tests {
     use network::Shape;
 
     use super::super::augment::Flip;
+    use super::super::colour::Colour;
     use super::super::dataset::{Part, Pixels};
+    use super::super::files::Files;
     use super::*;
 
     const SETTINGS: LoaderSettings = LoaderSettings {
@@ -202,7 +302,14 @@ mod tests {
         seed: 11,
         order: Order::Shuffled,
         last: LastBatch::Keep,
-        augment: Augment { pad: 2, flip: Flip::Horizontal },
+        augment: Augment {
+            crop: None,
+            pad: 2,
+            flip: Flip::Horizontal,
+            colour: Colour { brightness: 0.0, contrast: 0.0, saturation: 0.0, lighting: 0.0 },
+        },
+        on_corrupt: OnCorrupt::Fail,
+        prefetch: PrefetchSettings { workers: 2, bytes: 1 << 20 },
     };
 
     fn dataset(images: usize) -> Arc<Dataset> {
@@ -300,8 +407,11 @@ mod tests {
     #[test]
     fn prefetching_ends_with_the_first_error() {
         let folder = tempfile::tempdir().unwrap();
-        let broken = folder.path().join("vanished.png");
-        let pixels = Pixels::Files(vec![broken.clone(), broken]);
+        let mut files = Files::default();
+        files.add_folder(folder.path().to_owned());
+        files.add("vanished.png");
+        files.add("vanished.png");
+        let pixels = Pixels::Pictures(Arc::new(files));
         let names = vec!["a".to_owned(), "b".to_owned()];
         let set = Dataset::new("d", Part::Train, Shape::new(1, 3, 3), names, vec![0, 1], pixels);
         let loader = LoaderSettings { batch_size: 1, ..SETTINGS };
@@ -326,7 +436,7 @@ mod tests {
             let error = Loader::new(dataset(10), LoaderSettings { batch_size, ..SETTINGS });
             assert!(matches!(error, Err(DataError::BatchSize { images: 10, .. })));
         }
-        let augment = Augment { pad: 3, flip: Flip::Never };
+        let augment = Augment { pad: 3, ..Augment::default() };
         let error = Loader::new(dataset(10), LoaderSettings { augment, ..SETTINGS }).unwrap_err();
         assert!(matches!(error, DataError::Padding { found: 3, side: 3, .. }));
         let error = Loader::over(dataset(10), vec![], SETTINGS).unwrap_err();

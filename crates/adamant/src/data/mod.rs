@@ -1,31 +1,48 @@
 //! Images from files: data sets, the order they are read in, and what is done to them on the way.
 //!
 //! Begin with [`Source`] (what a user names), then [`Dataset`] (what it loads) and [`Loader`] (batches by epoch and step).
+//! [`Pictures`] is the border to whatever holds encoded pictures, [`Framing`] makes images of one shape of them.
 //! Pixels are stored as bytes and become `[0, 1]` in a [`Batch`](crate::image::Batch); scaling is inside the network (T18).
 
 mod archive;
 pub mod augment;
 pub mod cifar;
 pub mod cifar_pickle;
+mod colour;
+mod crop;
 mod dataset;
 mod error;
 pub mod fetch;
+mod files;
 pub mod folder;
+mod framing;
 mod hold_out;
 pub mod idx;
+mod jpeg;
 mod loader;
 pub mod pickle;
 pub mod picture;
+mod pictures;
+mod portable;
 mod prefetch;
 pub mod published;
+mod read;
+mod resize;
 mod sample;
 mod source;
 pub mod tar;
+mod walk;
 
 pub use augment::{Augment, Flip};
+pub use colour::Colour;
+pub use crop::RandomCrop;
 pub use dataset::{Dataset, Part, Pixels};
 pub use error::DataError;
+pub use files::Files;
+pub use framing::Framing;
 pub use hold_out::{HeldOut, default_held_out_count, hold_out};
-pub use loader::{LastBatch, Loader, LoaderSettings, Order, Position};
-pub use prefetch::{Prefetch, Prefetched};
+pub use loader::{LastBatch, Loaded, Loader, LoaderSettings, OnCorrupt, Order, Position, Skipped};
+pub use pictures::{Pictures, Stored};
+pub use prefetch::{Prefetch, PrefetchSettings, Prefetched};
+pub use resize::{Filter, Region, Resampling};
 pub use source::{SearchPath, Source};

@@ -1,27 +1,53 @@
-//! One PNG or JPEG file to bytes `[C, H, W]`.
+//! One PNG or JPEG file to bytes, as Pillow decodes it.
 //!
-//! Grey pictures have one channel, all others three. What cannot be read without a choice that changes pixels
-//! (16 bits a channel, transparency, CMYK) is refused rather than guessed.
+//! Equal to Pillow and so to torchvision's `ImageFolder` in what is done with a file: orientation tags and colour
+//! profiles are not applied, transparency is dropped, CMYK is converted without a profile. One difference: Pillow clips
+//! 16-bit grey levels above 255, which leaves white; here the upper byte is kept, as both do for 16-bit colours.
 
-use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
 use network::Shape;
-use png::{BitDepth, ColorType, Transformations};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::error::DataError;
+use super::{jpeg, portable};
+
+/// Pixels a picture may have: beyond it Pillow warns of a bomb; a header may claim four billion in twenty bytes.
+pub const MOST_PIXELS: usize = 89_478_485;
+
+/// Which channels a decoded picture has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// One for grey pictures, three for all others.
+    AsStored,
+    /// Red, green and blue, equal to each other in grey pictures.
+    Rgb,
+}
 
 /// A decoded picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Picture {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// One or three.
+    pub channels: usize,
+    /// Its bytes, `[H, W, C]`.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
     /// Its shape.
-    pub shape: Shape,
-    /// Its bytes, `[C, H, W]`.
-    pub bytes: Vec<u8>,
+    pub fn shape(&self) -> Shape {
+        Shape::new(self.channels, self.height, self.width)
+    }
+
+    /// Writes the bytes plane by plane.
+    ///
+    /// Shapes: `into` is `[C, H, W]`.
+    pub fn planes(&self, into: &mut [u8]) {
+        planes(&self.pixels, self.channels, into);
+    }
 }
 
 /// Whether the name ends as a picture's does: `.png`, `.jpg` or `.jpeg`, in any case.
@@ -31,98 +57,78 @@ pub fn is_picture(path: &Path) -> bool {
     })
 }
 
-/// Decodes a file; its first bytes, not its name, say which format it is.
+/// Decodes the bytes of a file called `name`; its first bytes, not its name, say which format it is.
 ///
-/// Units: bytes 0 to 255, as stored; colour profiles and orientation tags are not applied.
-/// Errors: `Io`; `Picture` if it is broken or of a kind that is refused.
-pub fn decode(path: &Path) -> Result<Picture, DataError> {
-    let file = fs::read(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let decoded = if file.starts_with(b"\x89PNG") {
-        decode_png(&file)
+/// `into` is overwritten and its memory used again. Units: bytes 0 to 255.
+/// Errors: `Picture` if it is broken, of another format or larger than [`MOST_PIXELS`].
+pub fn decode(
+    file: &[u8],
+    name: &Path,
+    colours: Colours,
+    into: &mut Picture,
+) -> Result<(), DataError> {
+    let decoded = if file.is_empty() {
+        Err("0 bytes, expected a PNG or JPEG file".to_owned())
+    } else if file.starts_with(b"\x89PNG") {
+        portable::decode(file, colours, into)
     } else if file.starts_with(&[0xff, 0xd8]) {
-        decode_jpeg(&file)
+        jpeg::decode(file, colours, into)
     } else {
-        Err("neither PNG nor JPEG data".to_owned())
+        let first = &file[..file.len().min(4)];
+        Err(format!(
+            "neither PNG nor JPEG data: it begins with {first:02x?}\n  hint: convert it to PNG"
+        ))
     };
-    decoded.map_err(|reason| DataError::Picture { path: path.to_owned(), reason })
+    decoded.map_err(|reason| DataError::Picture { path: name.to_owned(), reason })
 }
 
-fn decode_png(file: &[u8]) -> Result<Picture, String> {
-    let broken = |error: png::DecodingError| format!("broken PNG: {error}");
-    let mut decoder = png::Decoder::new(Cursor::new(file));
-    decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(broken)?;
-    let (color, depth) = reader.output_color_type();
-    if depth != BitDepth::Eight {
-        return Err("16 bits a channel, expected 8\n  hint: convert it, so that you choose \
-                    how values are rounded"
-            .to_owned());
+/// Refuses a size before anything of that size is allocated.
+pub(super) fn check_size(width: usize, height: usize) -> Result<(), String> {
+    if width.saturating_mul(height) > MOST_PIXELS || width == 0 || height == 0 {
+        return Err(format!(
+            "the header says {width} x {height} pixels, expected 1 to {MOST_PIXELS} in all\n  \
+             hint: a picture of this size is made smaller before training, or its header lies"
+        ));
     }
-    let size = reader.output_buffer_size().ok_or("a PNG larger than memory")?;
-    let mut pixels = vec![0; size];
-    reader.next_frame(&mut pixels).map_err(broken)?;
-    // Reads to the end of the file: a PNG cut off behind its pixels is still a broken file.
-    reader.finish().map_err(broken)?;
-    let (height, width) = (reader.info().height as usize, reader.info().width as usize);
-    let (stored, kept) = match color {
-        ColorType::Grayscale => (1, 1),
-        ColorType::GrayscaleAlpha => (2, 1),
-        ColorType::Rgb => (3, 3),
-        ColorType::Rgba => (4, 3),
-        ColorType::Indexed => unreachable!("EXPAND turns palettes into RGB"),
-    };
-    if stored > kept && pixels.chunks_exact(stored).any(|pixel| pixel[kept] != 255) {
-        return Err("transparent pixels, expected none\n  hint: put it on a background, so that \
-                    you choose the colour behind"
-            .to_owned());
-    }
-    Ok(planes(&pixels, stored, Shape::new(kept, height, width)))
+    Ok(())
 }
 
-fn decode_jpeg(file: &[u8]) -> Result<Picture, String> {
-    // The decoder, even when strict, fills in the end of a file that stops within its last blocks. Compressed data
-    // never contains a marker, so a whole file has its end marker behind its last start of scan.
-    let last = |marker: u8| file.windows(2).rposition(|pair| pair == [0xff, marker]);
-    let (start_of_scan, end_of_image) = (last(0xda), last(0xd9));
-    if end_of_image.is_none() || end_of_image < start_of_scan {
-        return Err("broken JPEG: it ends before its end marker".to_owned());
+/// Pixel by pixel to plane by plane.
+pub(super) fn planes(pixels: &[u8], channels: usize, into: &mut [u8]) {
+    let plane = into.len() / channels;
+    match channels {
+        1 => into.copy_from_slice(pixels),
+        3 => {
+            let (red, rest) = into.split_at_mut(plane);
+            let (green, blue) = rest.split_at_mut(plane);
+            let outputs = red.iter_mut().zip(green).zip(blue);
+            for (pixel, ((red, green), blue)) in pixels.chunks_exact(3).zip(outputs) {
+                (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
+            }
+        }
+        _ => unreachable!("a decoded picture has one or three channels"),
     }
-    // Strict: otherwise missing data in the middle becomes plain grey without an error.
-    let options = DecoderOptions::default().set_strict_mode(true);
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(file), options);
-    let broken = |error| format!("broken JPEG: {error:?}");
-    decoder.decode_headers().map_err(broken)?;
-    let (channels, output) = match decoder.input_colorspace() {
-        Some(ColorSpace::Luma) => (1, ColorSpace::Luma),
-        Some(ColorSpace::YCbCr | ColorSpace::RGB) => (3, ColorSpace::RGB),
-        other => return Err(format!("JPEG colours are {other:?}, expected grey or RGB")),
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(output));
-    let pixels = decoder.decode().map_err(broken)?;
-    let info = decoder.info().ok_or("a JPEG without a header")?;
-    let shape = Shape::new(channels, info.height.into(), info.width.into());
-    if pixels.len() != shape.len() {
-        return Err(format!("{} decoded bytes, expected {}", pixels.len(), shape.len()));
-    }
-    Ok(planes(&pixels, channels, shape))
-}
-
-/// Pixel by pixel to plane by plane, leaving out stored channels beyond `shape.channels`.
-fn planes(pixels: &[u8], stored: usize, shape: Shape) -> Picture {
-    let bytes = (0..shape.channels)
-        .flat_map(|channel| pixels.iter().skip(channel).step_by(stored).copied())
-        .collect();
-    Picture { shape, bytes }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::PathBuf;
 
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pictures").join(name)
+    }
+
+    fn read(name: &str, colours: Colours) -> Result<Picture, DataError> {
+        let mut picture = Picture::default();
+        let file = fs::read(fixture(name)).unwrap();
+        decode(&file, Path::new(name), colours, &mut picture).map(|()| picture)
+    }
+
+    fn stored(name: &str) -> Picture {
+        read(name, Colours::AsStored).unwrap()
     }
 
     /// Decoders may round the inverse cosine transform and the colours differently; with shared chroma they also
@@ -134,12 +140,15 @@ mod tests {
             ("colour444", 2, 0.5),
             ("progressive", 2, 0.5),
             ("colour420", 3, 0.5),
+            ("cmyk", 2, 0.5),
+            ("ycck", 3, 0.5),
+            ("turned", 2, 0.5),
         ] {
-            let jpeg = decode(&fixture(&format!("{name}.jpg"))).unwrap();
-            let reference = decode(&fixture(&format!("{name}.png"))).unwrap();
-            assert_eq!(jpeg.shape, reference.shape, "{name}");
+            let jpeg = stored(&format!("{name}.jpg"));
+            let reference = stored(&format!("{name}.png"));
+            assert_eq!(jpeg.shape(), reference.shape(), "{name}");
             let differences: Vec<u8> =
-                jpeg.bytes.iter().zip(&reference.bytes).map(|(a, b)| a.abs_diff(*b)).collect();
+                jpeg.pixels.iter().zip(&reference.pixels).map(|(a, b)| a.abs_diff(*b)).collect();
             let worst = *differences.iter().max().unwrap();
             let average =
                 differences.iter().map(|&d| f64::from(d)).sum::<f64>() / differences.len() as f64;
@@ -148,35 +157,84 @@ mod tests {
         }
     }
 
+    /// Expected values are what Pillow's `convert("RGB")` gives, except for 16-bit grey, where it gives white.
     #[test]
-    fn g31_every_kind_of_eight_bit_png_is_read() {
-        let opaque = decode(&fixture("opaque-alpha.png")).unwrap();
-        assert_eq!(opaque.shape, Shape::new(3, 2, 2));
-        assert_eq!(opaque.bytes, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]);
-        let palette = decode(&fixture("palette.png")).unwrap();
-        assert_eq!(palette.bytes, [10, 40, 40, 10, 20, 50, 50, 20, 30, 60, 60, 30]);
-        let one_bit = decode(&fixture("one-bit.png")).unwrap();
-        assert_eq!((one_bit.shape, one_bit.bytes), (Shape::new(1, 2, 3), vec![255; 6]));
+    fn g31_every_kind_of_png_is_read() {
+        let opaque = stored("opaque-alpha.png");
+        assert_eq!(opaque.shape(), Shape::new(3, 2, 2));
+        assert_eq!(opaque.pixels, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]);
+        let palette = stored("palette.png");
+        assert_eq!(palette.pixels, [10, 20, 30, 40, 50, 60, 40, 50, 60, 10, 20, 30]);
+        let one_bit = stored("one-bit.png");
+        assert_eq!((one_bit.shape(), one_bit.pixels), (Shape::new(1, 2, 3), vec![255; 6]));
+        let transparent = stored("transparent.png");
+        assert_eq!((transparent.channels, &transparent.pixels[..3]), (3, &[1, 2, 3][..]));
+        let deep = stored("sixteen-bit.png");
+        assert_eq!((deep.shape(), deep.pixels), (Shape::new(1, 2, 2), vec![0, 1, 128, 255]));
+        let deep = stored("sixteen-bit-colour.png");
+        assert_eq!((deep.channels, deep.pixels), (3, vec![0, 1, 128, 255, 48, 16]));
     }
 
     #[test]
-    fn pictures_that_would_need_a_choice_are_refused() {
-        for (name, word) in [
-            ("unsupported/sixteen-bit.png", "16 bits"),
-            ("unsupported/transparent.png", "transparent"),
-            ("unsupported/cmyk.jpg", "CMYK"),
-            ("README.md", "neither PNG nor JPEG"),
-        ] {
-            let error = decode(&fixture(name)).unwrap_err().to_string();
-            assert!(error.contains(word) && error.contains(name), "{error}");
+    fn grey_becomes_three_equal_channels_where_colours_are_asked_for() {
+        for name in ["grey.jpg", "grey.png", "sixteen-bit.png"] {
+            let (one, three) = (stored(name), read(name, Colours::Rgb).unwrap());
+            assert_eq!((one.channels, three.channels), (1, 3));
+            let repeated: Vec<u8> = one.pixels.iter().flat_map(|&grey| [grey; 3]).collect();
+            assert_eq!(three.pixels, repeated, "{name}");
         }
     }
 
     #[test]
+    fn planes_are_the_same_bytes_in_another_order() {
+        let pixels = vec![1, 2, 3, 4, 5, 6];
+        let picture = Picture { width: 2, height: 1, channels: 3, pixels };
+        let mut planes = [0; 6];
+        picture.planes(&mut planes);
+        assert_eq!(planes, [1, 4, 2, 5, 3, 6]);
+    }
+
+    #[test]
+    fn what_is_no_picture_is_named_with_what_was_found() {
+        let error = read("README.md", Colours::Rgb).unwrap_err().to_string();
+        assert!(error.contains("README.md: neither PNG nor JPEG"), "{error}");
+        let mut picture = Picture::default();
+        let error = decode(&[], Path::new("x.jpg"), Colours::Rgb, &mut picture).unwrap_err();
+        assert_eq!(error.to_string(), "x.jpg: 0 bytes, expected a PNG or JPEG file");
+    }
+
+    /// Headers that claim 65,500 x 65,500 (JPEG) and 2^31 - 1 squared (PNG) pixels, refused before memory is asked for.
+    #[test]
+    fn a_bomb_is_refused_by_its_header() {
+        let mut jpeg = fs::read(fixture("grey.jpg")).unwrap();
+        let start = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        jpeg[start + 5..start + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
+        let mut png = fs::read(fixture("grey.png")).unwrap();
+        png[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+        let checksum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&checksum.to_be_bytes());
+        for (file, size) in [(jpeg, "65500 x 65500"), (png, "2147483647 x 2147483647")] {
+            let mut picture = Picture::default();
+            let error = decode(&file, Path::new("bomb"), Colours::Rgb, &mut picture).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(size) && message.contains("hint:"), "{message}");
+            assert_eq!(picture.pixels.capacity(), 0);
+        }
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
+    }
+
+    #[test]
     fn g31_a_picture_cut_short_anywhere_is_an_error() {
-        for name in ["grey.jpg", "colour420.jpg", "progressive.jpg", "colour444.png"] {
+        for name in ["grey.jpg", "colour420.jpg", "progressive.jpg", "cmyk.jpg", "colour444.png"] {
             let whole = fs::read(fixture(name)).unwrap();
-            let decode = if name.ends_with("png") { decode_png } else { decode_jpeg };
+            let mut picture = Picture::default();
+            let mut decode =
+                |file: &[u8]| decode(file, Path::new(name), Colours::Rgb, &mut picture);
             assert!(decode(&whole).is_ok());
             for length in 0..whole.len() - 1 {
                 assert!(decode(&whole[..length]).is_err(), "{name} {length} of {}", whole.len());

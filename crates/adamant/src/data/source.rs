@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
+use super::framing::Framing;
 use super::{cifar_pickle, folder, idx, sample};
 
 /// Where Debian's data set packages put their files.
@@ -120,6 +121,26 @@ impl Source {
     ///
     /// Errors: `Absent` with the places looked at; what the format says about its files.
     pub fn load(&self, part: Part, search: &SearchPath) -> Result<Dataset, DataError> {
+        self.load_framed(part, search, Framing::AsStored)
+    }
+
+    /// As [`Source::load`], each picture made an image as `framing` says.
+    ///
+    /// Errors: as [`Source::load`]; `Framing`.
+    pub fn load_framed(
+        &self,
+        part: Part,
+        search: &SearchPath,
+        framing: Framing,
+    ) -> Result<Dataset, DataError> {
+        let name = self.to_string();
+        if let Self::Folder(path) = self {
+            return folder::load(path, &name, part, framing);
+        }
+        self.load_stored(part, search)?.framed(framing)
+    }
+
+    fn load_stored(&self, part: Part, search: &SearchPath) -> Result<Dataset, DataError> {
         let name = self.to_string();
         match self {
             Self::FashionSample => sample::load(part),
@@ -130,7 +151,7 @@ impl Source {
             Self::Idx(folder) => idx::load(folder, &name, part, &[]),
             Self::Bin(path) => cifar::load_any(path, &name, part),
             Self::Pickle(path) => cifar_pickle::load(path, &name, part),
-            Self::Folder(path) => folder::load(path, &name, part),
+            Self::Folder(path) => folder::load(path, &name, part, Framing::AsStored),
         }
     }
 }

@@ -11,7 +11,9 @@ use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use super::sections::{DomainKind, ForwardKind, FrozenStatistics};
 use crate::attack::{AttackDefaults, Pgd};
-use crate::data::{Augment, Flip, LastBatch, LoaderSettings, Order, Source};
+use crate::data::{
+    Augment, Flip, LastBatch, LoaderSettings, OnCorrupt, Order, PrefetchSettings, Source,
+};
 use crate::objective::Objective;
 use crate::optimizer::SgdSettings;
 use crate::schedule::Schedule;
@@ -120,7 +122,13 @@ impl Plan {
                 seed: training.seed,
                 order: Order::Shuffled,
                 last: LastBatch::Drop,
-                augment: Augment { pad: small(recipe, "data.pad", data.pad)?, flip },
+                augment: Augment {
+                    pad: small(recipe, "data.pad", data.pad)?,
+                    flip,
+                    ..Augment::default()
+                },
+                on_corrupt: OnCorrupt::Fail,
+                prefetch: PrefetchSettings::default(),
             },
             architecture: architecture(recipe)?,
             objective: objective(recipe)?,
