@@ -86,14 +86,14 @@ pub fn gradient_norm(gradients: &[Vec<f32>]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// The first parameter whose gradient is NaN or infinite (T51).
+/// The parameter nearest to the loss whose gradient is NaN or infinite (T51): a backward meets it first.
 pub fn non_finite_gradient<'p>(
     parameters: &'p Parameters,
     gradients: &[Vec<f32>],
 ) -> Option<&'p str> {
     let named = parameters.iter().zip(gradients);
-    let mut broken = named.filter(|(_, gradient)| !gradient.iter().all(|g| g.is_finite()));
-    broken.next().map(|(parameter, _)| parameter.name.as_str())
+    let broken = named.filter(|(_, gradient)| !gradient.iter().all(|g| g.is_finite()));
+    broken.last().map(|(parameter, _)| parameter.name.as_str())
 }
 
 #[cfg(test)]

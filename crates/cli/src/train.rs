@@ -17,10 +17,11 @@ use adamant::train::error::TrainError;
 use adamant::train::fit::{Setting, fit};
 use adamant::train::plan::Plan;
 use adamant::train::precision::PrecisionKind;
-use adamant::train::recipe::Recipe;
-use adamant::train::recipe_error::RecipeError;
+use adamant::train::recipe::{Difference, Recipe};
+use adamant::train::resume;
 use adamant::train::run::{Run, RunError};
-use anyhow::Context;
+use adamant::train::survey::survey;
+use anyhow::{Context, anyhow};
 use collective::{Collective, Solo};
 use engine::Precision;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -43,9 +44,13 @@ pub struct TrainArguments {
     /// The run's folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue from the newest good checkpoint of the run.
+    /// Continue from the newest good checkpoint of the run: the one of --out, else the last of the recipe's name, else
+    /// the newest in runs/ that is not done.
     #[arg(long)]
     resume: bool,
+    /// A key that --set or the recipe may change on --resume, such as training.epochs; may be given several times.
+    #[arg(long, value_name = "KEY", requires = "resume")]
+    allow_change: Vec<String>,
     /// Seed of all randomness, instead of the recipe's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -72,6 +77,7 @@ pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<Ex
         plan: &plan,
         dataset,
         interrupt: &signals.interrupt,
+        checkpoint_now: &signals.checkpoint_now,
     };
     let mut progress = progress::Progress::new(settings, run.folder());
     // The pool of the engine also runs the attack's tiles, so that --threads bounds everything.
@@ -101,11 +107,13 @@ fn open(
 ) -> anyhow::Result<(Run, Recipe)> {
     let name = arguments.recipe.as_deref().unwrap_or(builtin::RECIPES[0].0);
     if arguments.resume {
-        let folder = match &arguments.out {
-            Some(folder) => folder.clone(),
-            None => last_folder(&stem(name)),
+        let folder = match (&arguments.out, &arguments.recipe) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(name)) => last_folder(&stem(name)),
+            (None, None) => newest_folder()?,
         };
-        let (run, started) = Run::resume(&folder).or_else(refused)?;
+        let (mut run, started) = Run::resume(&folder).or_else(refused)?;
+        settings.remark(format_args!("resuming {}", folder.display()));
         let mut asked = asked_again(arguments, &folder)?;
         // What was auto is decided when a run begins; another machine goes on with it.
         if settings.precision == PrecisionChoice::Auto
@@ -116,10 +124,18 @@ fn open(
             asked.training.precision =
                 settings.training_precision(asked.training.precision, engine);
         }
-        if let Some((key, started, found)) = started.first_difference(&asked) {
-            return Err(RecipeError::ChangedOnResume { key, found, started }).or_wrong_usage();
+        let changes =
+            resume::changes(&started, &asked, &arguments.allow_change).or_wrong_usage()?;
+        if changes.is_empty() {
+            return Ok((run, started));
         }
-        return Ok((run, started));
+        Plan::new(&asked).or_wrong_usage()?;
+        for change in &changes {
+            let Difference { key, started, found } = change;
+            settings.remark(format_args!("{key} is {found} from here on, it was {started}"));
+        }
+        run.change(&asked, changes)?;
+        return Ok((run, asked));
     }
     let mut recipe = read(name, &sets(arguments))?;
     recipe.training.precision = settings.training_precision(recipe.training.precision, engine);
@@ -192,9 +208,19 @@ fn last_folder(name: &str) -> PathBuf {
     taken.last().unwrap_or_else(|| numbered(name, 1))
 }
 
-/// What SIGINT and SIGTERM do: the first ends the run with a checkpoint, a second ends the process at once.
+/// The run in `runs/` that was written last and is not done, else the one written last.
+fn newest_folder() -> anyhow::Result<PathBuf> {
+    let runs = survey(Path::new("runs")).unwrap_or_default();
+    let newest = runs.iter().find(|run| run.condition.can_go_on()).or_else(|| runs.first());
+    let none = || anyhow!("runs/ holds no run to resume\n  hint: name its folder with --out");
+    newest.map(|run| run.folder.clone()).ok_or_else(none).or_wrong_usage()
+}
+
+/// What signals do. SIGINT and SIGTERM: the first ends the run with a checkpoint, a second ends the process at once.
+/// SIGUSR1: a checkpoint after the step under way.
 struct Signals {
     interrupt: Arc<AtomicBool>,
+    checkpoint_now: Arc<AtomicBool>,
     received: Arc<AtomicUsize>,
 }
 
@@ -210,6 +236,10 @@ impl Signals {
                 .and_then(|_| flag::register(signal, Arc::clone(&interrupt)))
                 .context("watching for signals")?;
         }
-        Ok(Self { interrupt, received })
+        let checkpoint_now = Arc::new(AtomicBool::new(false));
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&checkpoint_now))
+            .context("watching for signals")?;
+        Ok(Self { interrupt, checkpoint_now, received })
     }
 }

@@ -39,7 +39,7 @@ mod g36_tidy {
         for (name, _) in RECIPES {
             let read = recipe(name, &[]).unwrap_or_else(|e| panic!("{e}"));
             let again = Recipe::parse(&read.print(), Path::new("printed"), &[]).unwrap();
-            assert_eq!(read.first_difference(&again), None, "{name}");
+            assert_eq!(read.differences(&again), [], "{name}");
             if let Err(error) = Plan::new(&again) {
                 panic!("{name}: {error}");
             }

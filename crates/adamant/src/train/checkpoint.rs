@@ -3,6 +3,7 @@
 //! Order, augmentation and attacks are functions of (seed, epoch, step, index), so position, parameters, running
 //! statistics and velocities are all there is. `model.safetensors` is a whole model file; the rest stands beside it.
 
+use super::alarm::Judgement;
 use super::error::TrainError;
 use super::record::Best;
 use super::store::Files;
@@ -30,6 +31,56 @@ pub struct State {
     pub seconds: f64,
     /// The best validation so far.
     pub best: Option<Best>,
+    /// Every validation so far, oldest first: what alarms are judged by.
+    #[serde(default)]
+    pub history: Vec<Judgement>,
+    /// The training's own robust accuracy since the last validation.
+    #[serde(default)]
+    pub since: Since,
+    /// Whether the validation after the last step is still to be made.
+    #[serde(default)]
+    pub validation_due: bool,
+    /// Steps passed by because their numbers went wrong, in order.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// Why training ended before its last epoch.
+    #[serde(default)]
+    pub ended_early: Option<String>,
+}
+
+/// A sum over the steps since the last validation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Since {
+    /// Steps that showed adversarial images.
+    pub steps: u64,
+    /// The sum of their adversarial accuracies.
+    pub adversarial: f64,
+}
+
+impl Since {
+    /// Adds a step's accuracy, if it showed adversarial images.
+    pub fn add(&mut self, accuracy: Option<f64>) {
+        if let Some(accuracy) = accuracy {
+            self.steps += 1;
+            self.adversarial += accuracy;
+        }
+    }
+
+    /// The mean accuracy, if there was any step.
+    pub fn mean(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.adversarial / self.steps as f64)
+    }
+}
+
+/// A step that is passed by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Steps done before it.
+    pub step: u64,
+    /// What went wrong in it.
+    pub part: String,
+    /// In which layer, where it is known.
+    pub layer: Option<String>,
 }
 
 /// Everything the next step depends on.

@@ -1,5 +1,6 @@
 //! What can end a training run early.
 
+use super::fault::Fault;
 use super::precision::PrecisionKind;
 use super::recipe_error::RecipeError;
 use super::run::RunError;
@@ -56,18 +57,18 @@ pub enum TrainError {
         /// What happened.
         source: Box<AttackError>,
     },
-    /// A loss or gradient is NaN or infinite (G32).
+    /// A loss, gradient or parameter is NaN or infinite, or the loss has exploded (G32).
+    #[error(transparent)]
+    NonFinite(Box<Fault>),
+    /// Too many steps of one epoch had to be passed by.
     #[error(
-        "step {step}: {part} is {found}, which is not finite\n  \
-         hint: the last checkpoint is intact; a smaller optimizer.learning_rate may help"
+        "{fault}\n  hint: {skipped} steps of this epoch were passed by already, the run does not recover"
     )]
-    NonFinite {
-        /// Steps done before.
-        step: u64,
-        /// Which number.
-        part: String,
-        /// What it is.
-        found: f64,
+    NoRecovery {
+        /// The last of them.
+        fault: Box<Fault>,
+        /// How many there were.
+        skipped: usize,
     },
     /// A signal asked for the end, and the checkpoint is written.
     #[error("interrupted after step {step}; continue with --resume")]

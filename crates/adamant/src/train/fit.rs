@@ -1,16 +1,18 @@
 //! A whole run: steps, validations, checkpoints, interruption. Begin with [`fit`].
 
-use super::checkpoint::{Checkpoint, State};
+use super::checkpoint::{Checkpoint, Skipped, State};
 use super::error::TrainError;
-use super::guard;
+use super::fault::Fault;
+use super::judging;
+use super::keeper::Keeper;
 use super::plan::Plan;
-use super::record::{Best, Status, StepMetrics, ValidationMetrics};
+use super::record::{Best, Consequence, FaultMetrics, Status, StepMetrics, ValidationMetrics};
 use super::run::Run;
+use super::sections::{OnNonFinite, OnOverfitting};
 use super::store::StoreError;
 use super::trainer::{StepReport, Trainer};
-use super::validation::{Subset, validate};
-use crate::data::{Dataset, Loader, Part, hold_out};
-use crate::evaluate::branch_name;
+use super::validation::{self, Subset};
+use crate::data::{DataError, Dataset, Loader, Part, hold_out};
 use crate::image::Batch;
 use crate::optimizer::Sgd;
 use collective::Collective;
@@ -55,6 +57,18 @@ pub enum Event<'a> {
         /// Its folder.
         path: &'a Path,
     },
+    /// The disk refuses a checkpoint, the best model or metrics; training goes on, the next try comes soon.
+    Refused {
+        /// What it says.
+        error: &'a TrainError,
+    },
+    /// A step's numbers went wrong, and the run is back at a checkpoint; the step will be passed by.
+    RolledBack {
+        /// What went wrong.
+        fault: &'a TrainError,
+        /// Step of the checkpoint.
+        step: u64,
+    },
 }
 
 /// Who watches a run.
@@ -81,12 +95,15 @@ pub struct Setting<'a, E: Engine> {
     pub dataset: Arc<Dataset>,
     /// Set from outside to end the run after the step under way, with a checkpoint.
     pub interrupt: &'a AtomicBool,
+    /// Set from outside to have a checkpoint after the step under way; taken back once it is tried.
+    pub checkpoint_now: &'a AtomicBool,
 }
 
 /// Trains to the end, from the newest good checkpoint of the run's folder if there is one.
 ///
 /// Gives the state after the last step. Errors: whatever ends the run; the record then says so, and a run that was
-/// interrupted has a checkpoint of its last step.
+/// interrupted has a checkpoint of its last step. A disk that refuses a checkpoint or metrics ends nothing before the
+/// end: it is told, and tried again.
 pub fn fit<E: Engine>(
     setting: &Setting<'_, E>,
     run: &mut Run,
@@ -94,17 +111,16 @@ pub fn fit<E: Engine>(
 ) -> Result<State, TrainError> {
     let mut last_state = State::default();
     let outcome = fit_inner(setting, run, watcher, &mut last_state);
-    let State { step, ref best, .. } = last_state;
     let (status, error) = match &outcome {
         Ok(_) => (Status::Finished, None),
         Err(TrainError::Interrupted { .. }) => (Status::Interrupted, None),
         Err(error) => (Status::Failed, Some(error.to_string())),
     };
-    let recorded = run.set_status(status, step, best.clone(), error);
+    let recorded = run.set_status(status, &last_state, error);
     // What ended the run is told before a record that could not be written.
-    let state = outcome?;
+    outcome?;
     recorded?;
-    Ok(state)
+    Ok(last_state)
 }
 
 fn fit_inner<E: Engine>(
@@ -112,8 +128,8 @@ fn fit_inner<E: Engine>(
     run: &mut Run,
     watcher: &mut dyn Watcher,
     state: &mut State,
-) -> Result<State, TrainError> {
-    let Setting { engine, collective, plan, ref dataset, interrupt } = *setting;
+) -> Result<(), TrainError> {
+    let Setting { engine, collective, plan, ref dataset, .. } = *setting;
     if dataset.part() == Part::Test {
         let (name, found) = (dataset.name().to_string(), "test".to_string());
         return Err(TrainError::NotTrainingImages { name, found });
@@ -132,47 +148,174 @@ fn fit_inner<E: Engine>(
     optimizer.velocity = begin.velocities;
     let schedule = plan.schedule(loader.steps_per_epoch());
     let network = begin.network;
-    let mut trainer = Trainer { engine, collective, plan, schedule, network, optimizer };
+    let trainer = Trainer { engine, collective, plan, schedule, network, optimizer };
     run.rewind(state.step, state.seconds)?;
 
-    let per_epoch = u64::from(loader.steps_per_epoch());
+    let steps = u64::from(loader.steps_per_epoch()) * u64::from(plan.epochs);
+    run.set_steps(steps);
+    // A record that cannot be written now is written with the first checkpoint.
+    let _ = run.set_status(Status::Running, state, None);
     let learnt = trainer.network.parameters.iter().filter(|p| p.role.is_learnt());
     let parameters = learnt.map(|p| p.values.len()).sum();
-    let steps = per_epoch * u64::from(plan.epochs);
     watcher.event(Event::Begin { step: state.step, steps, parameters });
-    let mut before = run.seconds();
-    for item in loader.prefetch(loader.position(state.step), plan.epochs) {
-        let item = item?;
-        let epoch = item.position.epoch;
-        let report = trainer.step(&item.batch, state.step, epoch)?;
-        let seconds = run.seconds();
-        advance(state, &item.batch, per_epoch, seconds);
-        let metrics = step_metrics(&report, state, epoch, &item.batch, seconds - before);
-        run.write_metrics(&metrics)?;
-        watcher.event(Event::Step(&metrics));
+    let keeper = Keeper::new(plan.checkpoints, state.seconds);
+    let mut life = Life { setting, loader, held_out, trainer, keeper, run, watcher, state, steps };
+    while let Turn::RolledBack = life.go_on()? {}
+    let last = life.trainer.network.to_bytes();
+    life.run.sync_metrics()?;
+    life.run.replace(LAST, &last)?;
+    Ok(())
+}
 
-        let epoch_ends = state.step_in_epoch == 0;
-        let validates = epoch_ends
-            && (state.epoch == plan.epochs
-                || state.epoch.is_multiple_of(plan.evaluation.every_epochs));
-        if validates {
-            watcher.event(Event::Validating);
-            select(&trainer, held_out, state, epoch, run, watcher)?;
+/// A run under way.
+struct Life<'a, E: Engine> {
+    setting: &'a Setting<'a, E>,
+    loader: Loader,
+    held_out: Subset<'a>,
+    trainer: Trainer<'a, E>,
+    keeper: Keeper,
+    run: &'a mut Run,
+    watcher: &'a mut dyn Watcher,
+    state: &'a mut State,
+    steps: u64,
+}
+
+/// Why the loop over steps was left.
+enum Turn {
+    /// There is no step left to do.
+    Ended,
+    /// The run is back at a checkpoint.
+    RolledBack,
+}
+
+impl<E: Engine> Life<'_, E> {
+    /// Trains from where the state is.
+    fn go_on(&mut self) -> Result<Turn, TrainError> {
+        let plan = self.setting.plan;
+        if self.state.validation_due {
+            self.validate()?;
+            self.remember()?;
         }
-        let every = plan.checkpoints.every_steps;
-        let interrupted = interrupt.load(Ordering::SeqCst) && state.step < steps;
-        if epoch_ends || interrupted || (every > 0 && state.step.is_multiple_of(every)) {
-            let checkpoint = remember(&trainer, state, run)?;
-            watcher.event(Event::Checkpoint { path: &checkpoint });
-            run.set_status(Status::Running, state.step, state.best.clone(), None)?;
-            if interrupted {
-                return Err(TrainError::Interrupted { step: state.step, checkpoint });
+        let stops = plan.evaluation.on_overfitting == OnOverfitting::Stop;
+        if stops && self.state.ended_early.is_some() {
+            return Ok(Turn::Ended);
+        }
+        let mut batches = self.loader.prefetch(self.loader.position(self.state.step), plan.epochs);
+        loop {
+            let before = self.run.seconds();
+            let item = match batches.next() {
+                Some(Ok(item)) => item,
+                Some(Err(error)) => return self.unreadable(error),
+                None => return Ok(Turn::Ended),
+            };
+            let wait = self.run.seconds() - before;
+            let epoch = item.position.epoch;
+            let passed_by = self.state.skipped.iter().find(|s| s.step == self.state.step).cloned();
+            if let Some(skipped) = passed_by {
+                advance(self.state, 0, &self.loader, self.run.seconds());
+                let metrics = fault_metrics(self.state, epoch, &skipped, &item.batch);
+                self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
+            } else {
+                let report = match self.trainer.step(&item.batch, self.state.step, epoch) {
+                    Ok(report) => report,
+                    Err(TrainError::NonFinite(fault)) => {
+                        return self.went_wrong(fault, epoch, &item.batch);
+                    }
+                    Err(error) => return Err(error),
+                };
+                advance(self.state, item.batch.images.count, &self.loader, self.run.seconds());
+                self.state.since.add(report.accuracy_adversarial);
+                let elapsed = self.run.seconds() - before;
+                let metrics = step_metrics(&report, self.state, epoch, &item.batch, elapsed, wait);
+                self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
+                self.watcher.event(Event::Step(&metrics));
+            }
+            self.state.validation_due = judging::is_due(plan, self.state);
+            if self.state.validation_due {
+                self.validate()?;
+            }
+            self.remember()?;
+            if stops && self.state.ended_early.is_some() {
+                return Ok(Turn::Ended);
             }
         }
-        before = run.seconds();
     }
-    run.replace(LAST, &trainer.network.to_bytes())?;
-    Ok(state.clone())
+
+    /// Judges the model on held-out images; where an interruption comes first, the validation stays due.
+    fn validate(&mut self) -> Result<(), TrainError> {
+        let Setting { engine, plan, interrupt, .. } = *self.setting;
+        self.watcher.event(Event::Validating);
+        let (network, step) = (&self.trainer.network, self.state.step);
+        let judged = validation::validate(engine, network, plan, self.held_out, step, interrupt)?;
+        let Some(judged) = judged else { return Ok(()) };
+        self.state.seconds = self.run.seconds();
+        let samples = self.held_out.indices.len();
+        let outcome = judging::enter(plan, self.state, judged, samples);
+        self.keeper.metrics(self.run.write_metrics(&outcome.metrics), self.watcher);
+        if outcome.is_best {
+            self.keeper.best(self.trainer.network.to_bytes(), self.run, self.watcher);
+        }
+        let best = self.state.best.as_ref().expect("the first validation is the best so far");
+        self.watcher.event(Event::Validated { metrics: &outcome.metrics, best });
+        Ok(())
+    }
+
+    /// Writes a checkpoint where one is due or asked for.
+    ///
+    /// Errors: `Interrupted` where the end was asked for and there is something left to do.
+    fn remember(&mut self) -> Result<(), TrainError> {
+        let Setting { interrupt, checkpoint_now, .. } = *self.setting;
+        let Self { trainer, keeper, run, watcher, state, .. } = self;
+        let is_left = state.step < self.steps || state.validation_due;
+        if interrupt.load(Ordering::SeqCst) && is_left {
+            let checkpoint = keeper.must_keep(trainer, state, run, *watcher)?;
+            return Err(TrainError::Interrupted { step: state.step, checkpoint });
+        }
+        let asked = checkpoint_now.swap(false, Ordering::SeqCst);
+        let ended = state.ended_early.is_some();
+        if asked || ended || keeper.is_due(state, run.seconds()) {
+            keeper.keep(trainer, state, run, *watcher);
+        }
+        Ok(())
+    }
+
+    /// The images cannot be read: what was learned so far is kept before the run ends.
+    fn unreadable(&mut self, error: DataError) -> Result<Turn, TrainError> {
+        let Self { trainer, keeper, run, watcher, state, .. } = self;
+        if state.step > 0 {
+            keeper.keep(trainer, state, run, *watcher);
+        }
+        Err(error.into())
+    }
+
+    /// A step whose numbers went wrong: the end, or back to the last checkpoint with the step to be passed by (G32).
+    fn went_wrong(
+        &mut self,
+        fault: Box<Fault>,
+        epoch: u32,
+        batch: &Batch,
+    ) -> Result<Turn, TrainError> {
+        let Setting { plan, ref dataset, .. } = *self.setting;
+        if plan.on_nonfinite == OnNonFinite::Stop {
+            let part =
+                Skipped { step: fault.step, part: fault.what.clone(), layer: fault.layer.clone() };
+            let mut line = fault_metrics(self.state, epoch, &part, batch);
+            (line.step, line.fault) = (fault.step + 1, Consequence::Stopped);
+            self.keeper.metrics(self.run.write_metrics(&line), self.watcher);
+            return Err(TrainError::NonFinite(fault));
+        }
+        let told = TrainError::NonFinite(fault.clone());
+        judging::pass_by(self.state, fault, u64::from(self.loader.steps_per_epoch()))?;
+        let (skipped, best) = (self.state.skipped.clone(), self.state.best.clone());
+        let begin = newest(plan, dataset, self.run, self.watcher)?;
+        self.trainer.network = begin.network;
+        self.trainer.optimizer.velocity = begin.velocities;
+        // The best model on disk may be younger than the checkpoint.
+        *self.state = State { skipped, best, ..begin.state };
+        self.run.rewind(self.state.step, self.run.seconds())?;
+        self.watcher.event(Event::RolledBack { fault: &told, step: self.state.step });
+        Ok(Turn::RolledBack)
+    }
 }
 
 /// The newest good checkpoint, or the beginning.
@@ -206,11 +349,12 @@ fn newest(
     Ok(checkpoint)
 }
 
-fn advance(state: &mut State, batch: &Batch, per_epoch: u64, seconds: f64) {
+fn advance(state: &mut State, images: usize, loader: &Loader, seconds: f64) {
+    let per_epoch = u64::from(loader.steps_per_epoch());
     state.step += 1;
     state.epoch = u32::try_from(state.step / per_epoch).expect("fewer than 2^32 epochs");
     state.step_in_epoch = (state.step % per_epoch) as u32;
-    state.images += batch.images.count as u64;
+    state.images += images as u64;
     state.seconds = seconds;
 }
 
@@ -220,6 +364,7 @@ fn step_metrics(
     epoch: u32,
     batch: &Batch,
     elapsed: f64,
+    wait: f64,
 ) -> StepMetrics {
     StepMetrics {
         step: state.step,
@@ -234,64 +379,20 @@ fn step_metrics(
         accuracy_adversarial: report.accuracy_adversarial,
         gradient_norm: report.gradient_norm,
         images_per_second: batch.images.count as f64 / elapsed.max(1e-9),
+        wait,
     }
 }
 
-/// Judges on held-out images and keeps the model if it is the best so far; of equals the earlier stays.
-fn select<E: Engine>(
-    trainer: &Trainer<'_, E>,
-    held_out: Subset<'_>,
-    state: &mut State,
-    epoch: u32,
-    run: &mut Run,
-    watcher: &mut dyn Watcher,
-) -> Result<(), TrainError> {
-    let plan = trainer.plan;
-    let judged = validate(trainer.engine, &trainer.network, plan, held_out, state.step)?;
-    let metrics = ValidationMetrics {
+/// A line about a step that is passed by; `state` has just done so.
+fn fault_metrics(state: &State, epoch: u32, fault: &Skipped, batch: &Batch) -> FaultMetrics {
+    FaultMetrics {
         step: state.step,
         epoch,
         images: state.images,
-        seconds: run.seconds(),
-        evaluation: plan.evaluation.select_by.clone(),
-        split: "validation".into(),
-        samples: held_out.indices.len(),
-        branch: branch_name(plan.judged_branch()),
-        accuracy_clean: judged.clean,
-        accuracy_adversarial: judged.adversarial,
-        warning: state
-            .best
-            .as_ref()
-            .filter(|best| best.attack != "clean")
-            .and_then(|best| guard::warning(best.accuracy_adversarial, judged.adversarial)),
-    };
-    run.write_metrics(&metrics)?;
-    let is_better = |best: &Best| judged.adversarial > best.accuracy_adversarial;
-    if state.best.as_ref().is_none_or(is_better) {
-        run.replace(BEST, &trainer.network.to_bytes())?;
-        state.best = Some(Best {
-            step: state.step,
-            attack: plan.evaluation.select_by.clone(),
-            accuracy_clean: judged.clean,
-            accuracy_adversarial: judged.adversarial,
-        });
+        seconds: state.seconds,
+        fault: Consequence::Skipped,
+        part: fault.part.clone(),
+        layer: fault.layer.clone(),
+        indices: batch.indices.clone(),
     }
-    let best = state.best.as_ref().expect("the first validation is the best so far");
-    watcher.event(Event::Validated { metrics: &metrics, best });
-    Ok(())
-}
-
-fn remember<E: Engine>(
-    trainer: &Trainer<'_, E>,
-    state: &mut State,
-    run: &Run,
-) -> Result<std::path::PathBuf, TrainError> {
-    run.sync_metrics()?;
-    state.seconds = run.seconds();
-    let checkpoint = Checkpoint {
-        network: trainer.network.clone(),
-        velocities: trainer.optimizer.velocity.clone(),
-        state: state.clone(),
-    };
-    Ok(run.store(trainer.plan.checkpoints.keep).save(state.step, &checkpoint.encode())?)
 }

@@ -18,6 +18,7 @@ use crate::threat::{
 };
 use network::architecture::InputScaling;
 use network::{Activation, Architecture, Domain, NetworkError, NormChoice, Sharing};
+use std::time::Duration;
 
 pub(super) fn architecture(recipe: &Recipe) -> Result<Architecture, RecipeError> {
     let section = &recipe.network;
@@ -241,6 +242,8 @@ pub(super) fn evaluation(recipe: &Recipe) -> Result<EvaluationPlan, RecipeError>
     Ok(EvaluationPlan {
         select_by: section.select_by.clone(),
         every_epochs: small(recipe, "evaluation.every_epochs", every)?,
+        every_steps: (section.every_steps > 0).then_some(section.every_steps),
+        on_overfitting: section.on_overfitting,
         attacks: section.attacks.clone(),
         samples: (section.samples > 0).then_some(section.samples),
         defaults,
@@ -259,6 +262,23 @@ pub(super) fn consistent(recipe: &Recipe) -> Result<Option<ConsistentPhase>, Rec
     }
     let from_epoch = small(recipe, key, epoch)?;
     Ok(Some(ConsistentPhase { from_epoch, statistics: recipe.training.frozen_statistics }))
+}
+
+/// Time between checkpoints.
+pub(super) fn minutes(recipe: &Recipe) -> Result<Option<Duration>, RecipeError> {
+    let minutes = recipe.training.checkpoint_every_minutes;
+    // A thousand years: more is no time that a run could wait for.
+    let holds = (0.0..5e8).contains(&minutes);
+    require(holds, recipe, "training.checkpoint_every_minutes", "minutes from 0")?;
+    Ok((minutes > 0.0).then(|| Duration::from_secs_f64(60.0 * minutes)))
+}
+
+/// The loss that counts as exploded, as a multiple of that of guessing.
+pub(super) fn loss_limit(recipe: &Recipe) -> Result<Option<f64>, RecipeError> {
+    let limit = recipe.training.loss_limit;
+    let holds = limit == 0.0 || (limit.is_finite() && limit > 1.0);
+    require(holds, recipe, "training.loss_limit", "a number above 1, or 0 for no limit")?;
+    Ok((limit > 0.0).then_some(limit))
 }
 
 pub(super) fn require(

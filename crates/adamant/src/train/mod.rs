@@ -3,20 +3,27 @@
 //! Begin with [`trainer`] (one step), then [`recipe`] (what was written), [`plan`] (what it means), [`checkpoint`] and
 //! [`store`] (how a run remembers) and [`run`] (its folder).
 
+pub mod alarm;
 pub mod builtin;
 pub mod checkpoint;
 pub mod error;
+pub mod fault;
 pub mod fit;
 pub mod forward;
-pub mod guard;
+mod judging;
+mod keeper;
+pub mod lock;
 mod meaning;
 pub mod plan;
 pub mod precision;
 pub mod recipe;
 pub mod recipe_error;
 pub mod record;
+pub mod resume;
 pub mod run;
 pub mod sections;
 pub mod store;
+pub mod survey;
 pub mod trainer;
+mod training_section;
 pub mod validation;

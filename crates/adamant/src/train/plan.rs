@@ -3,22 +3,23 @@
 //! Begin with [`Plan::new`]. Nothing after it asks whether a setting makes sense.
 
 use super::meaning::{
-    adversary, architecture, branches, consistent, evaluation, objective, optimizer, require,
-    schedule, small,
+    adversary, architecture, branches, consistent, evaluation, loss_limit, minutes, objective,
+    optimizer, require, schedule, small,
 };
 use super::precision::PrecisionKind;
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
-use super::sections::{DomainKind, ForwardKind, FrozenStatistics};
+use super::sections::{DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting};
 use crate::attack::{AttackDefaults, Pgd};
 use crate::data::{
     Augment, Flip, LastBatch, LoaderSettings, OnCorrupt, Order, PrefetchSettings, Source,
 };
-use crate::objective::Objective;
+use crate::objective::{Objective, StepDraw};
 use crate::optimizer::SgdSettings;
 use crate::schedule::Schedule;
 use crate::stream::{Key, Purpose, Stream};
 use network::{Architecture, Domain, Network, NetworkError, Shape, Statistics};
+use std::time::Duration;
 
 /// An experiment as meant.
 pub struct Plan {
@@ -54,6 +55,10 @@ pub struct Plan {
     pub precision: PrecisionKind,
     /// When checkpoints are written.
     pub checkpoints: CheckpointPlan,
+    /// What follows a step whose numbers went wrong.
+    pub on_nonfinite: OnNonFinite,
+    /// A loss that many times that of guessing has exploded.
+    pub loss_limit: Option<f64>,
     /// How the run is judged.
     pub evaluation: EvaluationPlan,
 }
@@ -64,6 +69,10 @@ pub struct EvaluationPlan {
     pub select_by: String,
     /// Epochs between validations.
     pub every_epochs: u32,
+    /// Steps between validations within an epoch.
+    pub every_steps: Option<u64>,
+    /// What follows an alarm.
+    pub on_overfitting: OnOverfitting,
     /// What the names of attacks leave open.
     pub defaults: AttackDefaults,
     /// Names of the attacks on the test images.
@@ -97,6 +106,8 @@ pub struct ConsistentPhase {
 pub struct CheckpointPlan {
     /// Steps between checkpoints within an epoch; 0 for none.
     pub every_steps: u64,
+    /// Time after which one is due, wherever in an epoch.
+    pub every: Option<Duration>,
     /// How many stay.
     pub keep: usize,
 }
@@ -150,8 +161,11 @@ impl Plan {
             precision: training.precision,
             checkpoints: CheckpointPlan {
                 every_steps: training.checkpoint_every_steps,
+                every: minutes(recipe)?,
                 keep: training.keep_checkpoints,
             },
+            on_nonfinite: training.on_nonfinite,
+            loss_limit: loss_limit(recipe)?,
             evaluation: evaluation(recipe)?,
         })
     }
@@ -178,6 +192,12 @@ impl Plan {
     /// The branch whose robustness counts: the adversarial one wherever training shows it images.
     pub fn judged_branch(&self) -> Domain {
         *self.branches.last().expect("every objective shows images to a branch")
+    }
+
+    /// Whether training shows the network adversarial images at all.
+    pub fn shows_adversarial_images(&self) -> bool {
+        let draw = StepDraw { stream: Stream::new(self.seed), step: 0, rank: 0 };
+        !self.objective.demand(self.loader.batch_size, &draw).adversarial.is_empty()
     }
 
     /// The consistent phase, if `epoch` lies in it.

@@ -42,6 +42,17 @@ pub struct Recipe {
 /// Where values came from, by dotted key.
 pub type Origins = BTreeMap<String, Origin>;
 
+/// A key in which two recipes differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The dotted key.
+    pub key: String,
+    /// The value a run was started with.
+    pub started: String,
+    /// The other value.
+    pub found: String,
+}
+
 impl Recipe {
     /// Reads a recipe file's text and puts `--set` assignments on top.
     ///
@@ -66,13 +77,22 @@ impl Recipe {
             .expect("a recipe holds only tables, numbers, strings and lists of them")
     }
 
-    /// The first key whose value differs, with both values.
-    pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
-        let (left, right) = (self.leaves(), other.leaves());
-        left.into_iter()
-            .zip(right)
-            .find(|(a, b)| a != b)
-            .map(|((key, a), (_, b))| (key, a.to_string(), b.to_string()))
+    /// Every key, dotted, in the order of a recipe.
+    pub fn keys(&self) -> Vec<String> {
+        self.leaves().into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Every key whose value differs in `other`, in the order of a recipe.
+    pub fn differences(&self, other: &Self) -> Vec<Difference> {
+        let pairs = self.leaves().into_iter().zip(other.leaves());
+        pairs
+            .filter(|(a, b)| a != b)
+            .map(|((key, a), (_, b))| Difference {
+                key,
+                started: a.to_string(),
+                found: b.to_string(),
+            })
+            .collect()
     }
 
     /// Where `key` was written.
@@ -257,14 +277,21 @@ mod tests {
         let recipe =
             parse("", &["training.freeze_statistics_from_epoch=3", "attack.norm=L2"]).unwrap();
         let again = parse(&recipe.print(), &[]).unwrap();
-        assert_eq!(recipe.first_difference(&again), None);
+        assert_eq!(recipe.differences(&again), []);
         assert_eq!(again.print(), recipe.print());
     }
 
     #[test]
-    fn the_first_difference_of_two_recipes_names_the_key() {
-        let changed = parse("", &["optimizer.momentum=0.8"]).unwrap();
-        let difference = Recipe::default().first_difference(&changed);
-        assert_eq!(difference, Some(("optimizer.momentum".into(), "0.9".into(), "0.8".into())));
+    fn the_differences_of_two_recipes_name_every_key_with_both_values() {
+        let changed = parse("", &["optimizer.momentum=0.8", "attack.steps=7"]).unwrap();
+        let difference = |key: &str, started: &str, found: &str| Difference {
+            key: key.into(),
+            started: started.into(),
+            found: found.into(),
+        };
+        assert_eq!(
+            Recipe::default().differences(&changed),
+            [difference("attack.steps", "5", "7"), difference("optimizer.momentum", "0.9", "0.8")]
+        );
     }
 }

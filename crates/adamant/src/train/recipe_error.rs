@@ -1,5 +1,6 @@
 //! What can be wrong with a recipe: every message names the place, the key, what was found and what is allowed.
 
+use super::recipe::Difference;
 use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -87,17 +88,46 @@ pub enum RecipeError {
     },
     /// A resumed run whose recipe is another.
     #[error(
-        "{key} is {found}, but the run was started with {started}\n  \
-         hint: a resumed run keeps its recipe; start another run with --out for another recipe"
+        "{}\n  hint: a resumed run keeps its recipe; {} changes it on purpose, --out starts another run",
+        listed(changes),
+        allowed(changes)
     )]
     ChangedOnResume {
-        /// The first key that differs.
-        key: String,
-        /// The value asked for.
-        found: String,
-        /// The value in the run's folder.
-        started: String,
+        /// The keys that differ.
+        changes: Vec<Difference>,
     },
+    /// A key that a run cannot change, whoever asks for it.
+    #[error(
+        "{} is {}, but the run was started with {}; it cannot be changed on resume: {why}\n  \
+         hint: start another run with --out",
+        change.key,
+        change.found,
+        change.started
+    )]
+    Unchangeable {
+        /// The key.
+        change: Difference,
+        /// What would break.
+        why: &'static str,
+    },
+    /// A key was named as changed that no recipe has.
+    #[error("--allow-change {key}: no key of a recipe")]
+    NoSuchChange {
+        /// As written.
+        key: String,
+    },
+}
+
+fn listed(changes: &[Difference]) -> String {
+    let line = |d: &Difference| {
+        format!("{} is {}, but the run was started with {}", d.key, d.found, d.started)
+    };
+    changes.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn allowed(changes: &[Difference]) -> String {
+    let flag = |d: &Difference| format!("--allow-change {}", d.key);
+    changes.iter().map(flag).collect::<Vec<_>>().join(" ")
 }
 
 fn hint_line(hint: &Option<String>) -> String {

@@ -1,5 +1,6 @@
 //! What a run writes about itself: `run.json` and the lines of `metrics.jsonl`. Plain data.
 
+use super::alarm::{Alarm, AlarmKind};
 use super::precision::PrecisionKind;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,31 @@ pub struct RunRecord {
     pub error: Option<String>,
     /// The best validation so far.
     pub best: Option<Best>,
+    /// Steps in all; 0 before the first.
+    #[serde(default)]
+    pub steps: u64,
+    /// Seconds of training at the last status.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Alarms so far, each where it began.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+    /// Keys that were changed when the run was resumed.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+}
+
+/// A key that was changed when a run was resumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Steps done at the last status before.
+    pub step: u64,
+    /// The dotted key.
+    pub key: String,
+    /// The value until then.
+    pub from: String,
+    /// The value from then on.
+    pub to: String,
 }
 
 /// Where a run ran.
@@ -106,6 +132,8 @@ pub struct StepMetrics {
     pub gradient_norm: f64,
     /// Training images a second in this step.
     pub images_per_second: f64,
+    /// Seconds that the step waited for its images.
+    pub wait: f64,
 }
 
 /// A line of `metrics.jsonl` about one validation.
@@ -131,6 +159,46 @@ pub struct ValidationMetrics {
     pub accuracy_clean: f64,
     /// Share right under the attack.
     pub accuracy_adversarial: f64,
-    /// What is worrying about it.
+    /// Share right under one gradient step, where `evaluation` takes several (T27).
+    #[serde(default)]
+    pub accuracy_fgsm: Option<f64>,
+    /// Mean adversarial accuracy of the training steps since the last validation.
+    #[serde(default)]
+    pub accuracy_training: Option<f64>,
+    /// The alarm that holds here.
+    #[serde(default)]
+    pub alarm: Option<AlarmKind>,
+    /// The same in words, where it begins.
     pub warning: Option<String>,
+}
+
+/// A line of `metrics.jsonl` about a step whose numbers went wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultMetrics {
+    /// The step, counted as if it had been done.
+    pub step: u64,
+    /// Epoch of the step, from 0.
+    pub epoch: u32,
+    /// Training images seen before.
+    pub images: u64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// What followed.
+    pub fault: Consequence,
+    /// What went wrong.
+    pub part: String,
+    /// In which layer, where it is known.
+    pub layer: Option<String>,
+    /// The images of the step: positions in the data set.
+    pub indices: Vec<u64>,
+}
+
+/// What followed a step whose numbers went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consequence {
+    /// The run stopped there.
+    Stopped,
+    /// The run went back to a checkpoint and passed the step by.
+    Skipped,
 }

@@ -2,21 +2,23 @@
 //!
 //! Begin with [`Run::create`] and [`Run::resume`]. This is the one place of the library that reads the clock.
 
-use super::recipe::Recipe;
+use super::alarm;
+use super::checkpoint::State;
+use super::lock::{Holder, lock};
+use super::recipe::{Difference, Recipe};
 use super::recipe_error::RecipeError;
-use super::record::{Best, Machine, RunRecord, Status};
+use super::record::{Change, Machine, RunRecord, Status};
 use super::store::{Store, StoreError, replace_file};
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
-const LOCK: &str = ".lock";
 const RECIPE: &str = "recipe.toml";
-const RECORD: &str = "run.json";
-const METRICS: &str = "metrics.jsonl";
+pub(super) const RECORD: &str = "run.json";
+pub(super) const METRICS: &str = "metrics.jsonl";
 
 /// An open run folder; no other process can open it meanwhile.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub struct Run {
     folder: PathBuf,
     record: RunRecord,
     metrics: File,
+    /// Length of the metrics that are whole.
+    written: u64,
+    /// Lines that the disk would not take yet.
+    waiting: Vec<u8>,
     began: Instant,
     seconds_before: f64,
     /// Held until the run is dropped or its process ends, however it ends.
@@ -49,10 +55,16 @@ pub enum RunError {
         missing: &'static str,
     },
     /// Two writers.
-    #[error("{}: another process is writing this run", folder.display())]
+    #[error(
+        "{}: another process is writing this run{holder}\n  \
+         hint: wait for it or end it; `kill -TERM` makes it write a checkpoint first",
+        folder.display()
+    )]
     Locked {
         /// The folder.
         folder: PathBuf,
+        /// Who it is, where it has said so.
+        holder: Holder,
     },
     /// A file that is not what a run writes.
     #[error("{}: {message}", path.display())]
@@ -71,7 +83,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         StoreError::io(path, source).into()
     }
 }
@@ -119,6 +131,10 @@ impl Run {
             step: 0,
             error: None,
             best: None,
+            steps: 0,
+            seconds: 0.0,
+            alarms: Vec::new(),
+            changes: Vec::new(),
         };
         // The recipe comes last: its presence is what makes a folder a run.
         let run = Self::open(folder, record, lock)?;
@@ -161,15 +177,18 @@ impl Run {
 
     fn open(folder: &Path, record: RunRecord, lock: File) -> Result<Self, RunError> {
         let path = folder.join(METRICS);
-        let metrics = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|e| RunError::io(&path, e))?;
+        let open = || {
+            let metrics = OpenOptions::new().create(true).append(true).open(&path)?;
+            let written = metrics.metadata()?.len();
+            Ok((metrics, written))
+        };
+        let (metrics, written) = open().map_err(|e| RunError::io(&path, e))?;
         Ok(Self {
             folder: folder.to_path_buf(),
             record,
             metrics,
+            written,
+            waiting: Vec::new(),
             began: Instant::now(),
             seconds_before: 0.0,
             _lock: lock,
@@ -213,24 +232,39 @@ impl Run {
         replace_file(&path, &kept)?;
         self.metrics =
             OpenOptions::new().append(true).open(&path).map_err(|e| RunError::io(&path, e))?;
+        self.written = kept.len() as u64;
+        self.waiting.clear();
         (self.seconds_before, self.began) = (seconds, Instant::now());
         Ok(())
     }
 
     /// Appends one line to `metrics.jsonl`, in one write so that a kill tears at most this line.
     ///
-    /// Errors: the disk refuses.
+    /// Errors: the disk refuses. The line is then kept and written with the next.
     pub fn write_metrics(&mut self, line: &impl Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_vec(line).expect("metrics hold only numbers and names");
-        text.push(b'\n');
-        let path = self.folder.join(METRICS);
-        self.metrics.write_all(&text).map_err(|e| RunError::io(&path, e))
+        serde_json::to_writer(&mut self.waiting, line)
+            .expect("metrics hold only numbers and names");
+        self.waiting.push(b'\n');
+        self.flush_metrics()
+    }
+
+    fn flush_metrics(&mut self) -> Result<(), RunError> {
+        let written = self.metrics.write_all(&self.waiting);
+        if written.is_ok() {
+            self.written += self.waiting.len() as u64;
+            self.waiting.clear();
+        } else {
+            // A full disk takes a part of a line; what cannot be taken back either, `rewind` drops.
+            let _ = self.metrics.set_len(self.written);
+        }
+        written.map_err(|e| RunError::io(&self.folder.join(METRICS), e))
     }
 
     /// Puts the metrics so far on disk; called before each checkpoint, which counts on them.
     ///
     /// Errors: the disk refuses.
-    pub fn sync_metrics(&self) -> Result<(), RunError> {
+    pub fn sync_metrics(&mut self) -> Result<(), RunError> {
+        self.flush_metrics()?;
         self.metrics.sync_data().map_err(|e| RunError::io(&self.folder.join(METRICS), e))
     }
 
@@ -240,12 +274,38 @@ impl Run {
     pub fn set_status(
         &mut self,
         status: Status,
-        step: u64,
-        best: Option<Best>,
+        state: &State,
         error: Option<String>,
     ) -> Result<(), RunError> {
-        self.record = RunRecord { status, step, best, error, ..self.record.clone() };
+        self.record = RunRecord {
+            status,
+            step: state.step,
+            seconds: state.seconds,
+            best: state.best.clone(),
+            alarms: alarm::begun(&state.history),
+            error,
+            ..self.record.clone()
+        };
         self.write_record()
+    }
+
+    /// Says how many steps there are in all; the next status tells it.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.record.steps = steps;
+    }
+
+    /// Goes on with another recipe than the run was started with; the record says which keys were changed.
+    ///
+    /// Errors: the disk refuses.
+    pub fn change(&mut self, recipe: &Recipe, changes: Vec<Difference>) -> Result<(), RunError> {
+        let step = self.record.step;
+        let change = |d: Difference| Change { step, key: d.key, from: d.started, to: d.found };
+        self.record.changes.extend(changes.into_iter().map(change));
+        self.record.seed = recipe.training.seed;
+        self.record.precision = recipe.training.precision;
+        // The record first: a kill in between leaves a change that is told and made by the next resume.
+        self.write_record()?;
+        self.replace(RECIPE, recipe.print().as_bytes()).map(|_| ())
     }
 
     /// Replaces a file of the folder, whole or not at all.
@@ -262,17 +322,6 @@ impl Run {
             serde_json::to_vec_pretty(&self.record).expect("a record holds only numbers and text");
         text.push(b'\n');
         self.replace(RECORD, &text).map(|_| ())
-    }
-}
-
-/// The system gives the lock back when the process ends, so a killed run leaves none behind.
-fn lock(folder: &Path) -> Result<File, RunError> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(|e| RunError::io(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::Locked { folder: folder.to_path_buf() }),
-        Err(TryLockError::Error(error)) => Err(RunError::io(&path, error)),
     }
 }
 
@@ -306,7 +355,7 @@ mod tests {
         recipe.training.seed = 7;
         drop(Run::create(folder.path(), &recipe, identity()).unwrap());
         let (run, again) = Run::resume(folder.path()).unwrap();
-        assert_eq!(recipe.first_difference(&again), None);
+        assert_eq!(recipe.differences(&again), []);
         assert_eq!((run.record().seed, run.record().resumed), (7, 1));
     }
 

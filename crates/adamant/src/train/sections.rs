@@ -3,9 +3,11 @@
 //! One plain struct per section, in the order of a recipe file. What values mean together is decided in
 //! the plan.
 
-use super::precision::PrecisionKind;
+pub use super::training_section::{
+    EvaluationSection, FromEpoch, FrozenStatistics, OnNonFinite, OnOverfitting, TrainingSection,
+};
 use crate::threat::Norm;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Value;
 
 /// Section `data`.
@@ -371,118 +373,9 @@ pub enum ScheduleKind {
     Cosine,
 }
 
-/// Section `training`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainingSection {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Images of a step, over all ranks; clean counterparts come on top.
-    pub batch_size: usize,
-    /// Seed of all randomness.
-    pub seed: u64,
-    /// From this epoch on (counted from 0) the training forward uses running statistics; `"never"` for none.
-    pub freeze_statistics_from_epoch: FromEpoch,
-    /// What running statistics do from then on.
-    pub frozen_statistics: FrozenStatistics,
-    /// Steps between checkpoints besides those at every epoch's end; 0 for none.
-    pub checkpoint_every_steps: u64,
-    /// How many checkpoints stay.
-    pub keep_checkpoints: usize,
-    /// Arithmetic of attack and training pass; weights, statistics and judging are always f32.
-    pub precision: PrecisionKind,
-}
-
-impl Default for TrainingSection {
-    fn default() -> Self {
-        Self {
-            epochs: 8,
-            batch_size: 128,
-            seed: 0,
-            freeze_statistics_from_epoch: FromEpoch::Never,
-            frozen_statistics: FrozenStatistics::Frozen,
-            checkpoint_every_steps: 0,
-            keep_checkpoints: 2,
-            precision: PrecisionKind::Auto,
-        }
-    }
-}
-
-/// An epoch or `"never"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FromEpoch {
-    /// No epoch.
-    Never,
-    /// This one and all later ones, counted from 0.
-    Epoch(usize),
-}
-
-impl FromEpoch {
-    /// Whether `epoch` is this one or later.
-    pub fn has_come(self, epoch: usize) -> bool {
-        matches!(self, Self::Epoch(first) if epoch >= first)
-    }
-}
-
-impl Serialize for FromEpoch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Never => serializer.serialize_str("never"),
-            Self::Epoch(epoch) => serializer.serialize_u64(*epoch as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for FromEpoch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) if text == "never" => Ok(Self::Never),
-            Value::Integer(epoch) if epoch >= 0 => Ok(Self::Epoch(epoch as usize)),
-            _ => Err(serde::de::Error::custom("bad epoch, expected an epoch from 0 or \"never\"")),
-        }
-    }
-}
-
-/// What running statistics do in the consistent phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FrozenStatistics {
-    /// Keep their bytes.
-    Frozen,
-    /// Keep moving with the images seen.
-    Ema,
-}
-
-/// Section `evaluation`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvaluationSection {
-    /// Attack on the held-out images whose accuracy chooses the best model (T46); `"clean"` for none.
-    pub select_by: String,
-    /// Epochs between validations.
-    pub every_epochs: usize,
-    /// Attacks on the test images at the end.
-    pub attacks: Vec<String>,
-    /// Size of a step of these attacks, at least epsilon / steps; `"auto"` for 2.5 epsilon / steps.
-    #[serde(deserialize_with = "text_or_number")]
-    pub step_size: String,
-    /// Test images judged at the end; 0 for all.
-    pub samples: usize,
-}
-
-impl Default for EvaluationSection {
-    fn default() -> Self {
-        Self {
-            select_by: "pgd-10".into(),
-            every_epochs: 1,
-            attacks: vec!["fgsm".into(), "pgd-20".into()],
-            step_size: "auto".into(),
-            samples: 0,
-        }
-    }
-}
-
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn text_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 const MANIFEST: &str = "manifest.json";
+/// Ends the name of a checkpoint that another of its step is about to replace.
+const OLD: &str = ".old";
 
 /// The checkpoints of one run.
 #[derive(Clone, Debug)]
@@ -112,8 +114,10 @@ impl Store {
         let written = write_folder(&temporary, files).and_then(|()| {
             let place = self.folder.join(format!("step-{step}"));
             if place.exists() {
-                // Only a damaged folder is written twice: a good one would have been resumed from.
-                fs::remove_dir_all(&place).map_err(|e| StoreError::io(&place, e))?;
+                // A step is written again once its validation is made. Should a kill come between the two renames,
+                // `newest` takes the old one back.
+                let old = self.folder.join(format!(".step-{step}{OLD}"));
+                fs::rename(&place, &old).map_err(|e| StoreError::io(&place, e))?;
             }
             fs::rename(&temporary, &place).map_err(|e| StoreError::io(&place, e))?;
             sync(&self.folder)?;
@@ -121,7 +125,8 @@ impl Store {
         });
         match written {
             Ok(place) => {
-                self.remove_old()?;
+                self.remove_rubbish();
+                self.remove_old(step)?;
                 Ok(place)
             }
             Err(error) => {
@@ -137,6 +142,7 @@ impl Store {
     /// Errors: the folder itself cannot be read. A damaged checkpoint is no error: the one before it is used.
     pub fn newest(&self) -> Result<Newest, StoreError> {
         let mut newest = Newest::default();
+        self.take_back();
         for (step, path) in self.steps()?.into_iter().rev() {
             match read_folder(&path) {
                 Ok(files) => {
@@ -167,12 +173,29 @@ impl Store {
         Ok(steps)
     }
 
-    fn remove_old(&self) -> Result<(), StoreError> {
-        let steps = self.steps()?;
+    fn remove_old(&self, newest: u64) -> Result<(), StoreError> {
+        let mut steps = self.steps()?;
+        // What seems to be of a later step is damaged, else the run would have gone on from there: it must not take the
+        // place of a good one.
+        for (_, path) in steps.extract_if(.., |(step, _)| *step > newest) {
+            fs::remove_dir_all(&path).map_err(|e| StoreError::io(&path, e))?;
+        }
         for (_, path) in &steps[..steps.len().saturating_sub(self.keep)] {
             fs::remove_dir_all(path).map_err(|e| StoreError::io(path, e))?;
         }
         Ok(())
+    }
+
+    /// A checkpoint that a killed save had put aside and not yet replaced.
+    fn take_back(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let step = name.to_str().and_then(|n| n.strip_prefix('.')?.strip_suffix(OLD));
+            let place = step.map(|step| self.folder.join(step));
+            if let Some(place) = place.filter(|place| !place.exists()) {
+                let _ = fs::rename(entry.path(), place);
+            }
+        }
     }
 
     /// What a killed save left; the run's lock guarantees that nobody is writing it.
@@ -320,6 +343,27 @@ mod g17_kill_and_resume {
         let folder = tempfile::tempdir().unwrap();
         let newest = store(folder.path()).newest().unwrap();
         assert!(newest.good.is_none() && newest.damaged.is_empty());
+    }
+
+    #[test]
+    fn a_checkpoint_killed_between_its_two_renames_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let place = store.save(5, &files("5")).unwrap();
+        store.save(5, &files("six")).unwrap();
+        assert_eq!(store.newest().unwrap().good, Some((5, files("six"))));
+        fs::rename(&place, place.with_file_name(".step-5.old")).unwrap();
+        assert_eq!(store.newest().unwrap().good, Some((5, files("six"))));
+        assert_eq!(fs::read_dir(folder.path().join("checkpoints")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_later_checkpoint_never_takes_the_place_of_a_good_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().join("checkpoints"), 1);
+        fs::write(store.save(10, &files("10")).unwrap().join(MANIFEST), "{").unwrap();
+        store.save(7, &files("7")).unwrap();
+        assert_eq!(store.newest().unwrap().good, Some((7, files("7"))));
     }
 
     /// A file where the folder should be stands for any write that the system refuses, whoever runs the test.

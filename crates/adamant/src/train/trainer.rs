@@ -1,6 +1,7 @@
 //! One training step. It reads like the paper; begin with [`Trainer::step`].
 
 use super::error::TrainError;
+use super::fault::{self, Fault};
 use super::forward::forward;
 use super::plan::Plan;
 use super::sections::FrozenStatistics;
@@ -53,8 +54,13 @@ pub struct StepReport {
 impl<E: Engine> Trainer<'_, E> {
     /// One step: attack, show, compare, go back, agree, move, absorb.
     ///
-    /// Errors: a part that fails; `NonFinite`, naming the part, after which the network is not to be used (G32).
+    /// Errors: a part that fails; `NonFinite`, naming part, layer and images, after which the network is not to be used
+    /// (G32).
     pub fn step(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
+        self.take(batch, step, epoch).map_err(|error| fault::explain(error, self, batch))
+    }
+
+    fn take(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
         let Plan { objective, forward: kind, .. } = self.plan;
         let demand = objective.demand(batch.images.count, &self.draw(step));
         let clean = batch.images.select(&demand.clean);
@@ -74,16 +80,20 @@ impl<E: Engine> Trainer<'_, E> {
             adversarial: Shown { positions: &demand.adversarial, logits: &answers.adversarial },
         };
         let loss = objective.loss(&logits);
+        let in_layer = || fault::first_layer(self, &clean, &adversarial, statistics);
         for part in &loss.parts {
-            finite(step, || format!("the {} loss", part.name), part.value)?;
+            finite(step, || format!("the {} loss", part.name), part.value)
+                .map_err(|error| error.in_layer(in_layer))?;
         }
+        self.bounded(step, loss.total, batch)?;
         let mut gradients = answers.backward(self.engine, &self.network, &loss).map_err(failed)?;
         for gradient in &mut gradients {
             self.collective.mean(gradient)?;
         }
         let norm = gradient_norm(&gradients);
         let worst = || non_finite_gradient(&self.network.parameters, &gradients);
-        finite(step, || format!("the gradient of {}", worst().unwrap_or("the loss")), norm)?;
+        finite(step, || format!("the gradient of {}", worst().unwrap_or("the loss")), norm)
+            .map_err(|error| error.in_layer(|| Some(worst()?.rsplit_once('.')?.0.to_string())))?;
 
         let moments = match phase.map(|phase| phase.statistics) {
             None => answers.moments(),
@@ -145,6 +155,21 @@ impl<E: Engine> Trainer<'_, E> {
         Ok(())
     }
 
+    /// A loss far beyond that of guessing is the step before NaN.
+    fn bounded(&self, step: u64, loss: f64, batch: &Batch) -> Result<(), TrainError> {
+        let guessing = (self.network.graph.classes as f64).ln();
+        match self.plan.loss_limit {
+            Some(limit) if batch.images.count > 0 && loss > limit * guessing => {
+                let times = loss / guessing;
+                let what = format!(
+                    "the loss is {loss:.1}, {times:.0} times that of guessing, training.loss_limit is {limit}"
+                );
+                Err(Fault::error(step, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn draw(&self, step: u64) -> StepDraw {
         let step = u32::try_from(step).expect("fewer than 2^32 steps");
         let rank = u32::try_from(self.collective.rank()).expect("fewer than 2^32 ranks");
@@ -156,7 +181,7 @@ fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainE
     if found.is_finite() {
         Ok(())
     } else {
-        Err(TrainError::NonFinite { step, part: part(), found })
+        Err(Fault::error(step, format!("{} is {found}, which is not finite", part())))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::evaluate::{Evaluator, Examples, Protocol, Samples, Silent, Subject};
 use crate::image::Batch;
 use engine::{Engine, Precision};
 use network::{Network, Shape};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Images in memory at a time; figures do not depend on it.
 const BATCH: usize = 256;
@@ -43,20 +44,77 @@ pub struct Judged {
     pub clean: f64,
     /// Share right as they are and under the attack.
     pub adversarial: f64,
+    /// Share right as they are and under a single gradient step, where the attack above takes more.
+    pub fgsm: Option<f64>,
 }
 
-/// Judges `network` on held-out images by the plan's criterion.
+/// Held-out images that are there only until somebody asks for an end.
+struct Interruptible<'a> {
+    subset: Subset<'a>,
+    interrupt: &'a AtomicBool,
+}
+
+impl Examples for Interruptible<'_> {
+    fn count(&self) -> usize {
+        self.subset.count()
+    }
+
+    fn shape(&self) -> Shape {
+        self.subset.shape()
+    }
+
+    fn read(&self, positions: &[usize]) -> Result<Batch, Box<dyn std::error::Error + Send + Sync>> {
+        if self.interrupt.load(Ordering::SeqCst) {
+            return Err("interrupted".into());
+        }
+        self.subset.read(positions)
+    }
+}
+
+/// Judges `network` on held-out images by the plan's criterion, and under a single gradient step where alarms need it.
 ///
-/// The seed is the run's, so every epoch meets the same starting points. Errors: the evaluator's.
+/// The seed is the run's, so every epoch meets the same starting points. Nothing where `interrupt` was set before the
+/// end. Errors: the evaluator's.
 pub fn validate<E: Engine>(
     engine: &E,
     network: &Network,
     plan: &Plan,
     held_out: Subset<'_>,
     step: u64,
+    interrupt: &AtomicBool,
+) -> Result<Option<Judged>, TrainError> {
+    let select_by = plan.evaluation.select_by.as_str();
+    let held_out = Interruptible { subset: held_out, interrupt };
+    let judge = |attack: &str| match judge(engine, network, plan, &held_out, step, attack) {
+        // What was judged of a validation is not kept: it is made anew when the run goes on.
+        Err(_) if interrupt.load(Ordering::SeqCst) => Ok(None),
+        judged => judged.map(Some),
+    };
+    let Some(selecting) = judge(select_by)? else { return Ok(None) };
+    let has_more_steps = !["clean", SINGLE_STEP].contains(&select_by);
+    let fgsm = match has_more_steps && plan.shows_adversarial_images() {
+        true => match judge(SINGLE_STEP)? {
+            Some(judged) => Some(judged.adversarial),
+            None => return Ok(None),
+        },
+        false => None,
+    };
+    Ok(Some(Judged { fgsm, ..selecting }))
+}
+
+/// The attack of one gradient step from the image: what catastrophic overfitting learns to mislead (T27).
+const SINGLE_STEP: &str = "fgsm";
+
+fn judge<E: Engine>(
+    engine: &E,
+    network: &Network,
+    plan: &Plan,
+    held_out: &Interruptible<'_>,
+    step: u64,
+    attack: &str,
 ) -> Result<Judged, TrainError> {
     let evaluation = &plan.evaluation;
-    let attack = attack::parse(&evaluation.select_by, &evaluation.defaults)
+    let attack = attack::parse(attack, &evaluation.defaults)
         .map_err(|source: AttackError| TrainError::Attack { step, source: Box::new(source) })?;
     let evaluator = Evaluator {
         threat: evaluation.defaults.threat.clone(),
@@ -71,8 +129,8 @@ pub fn validate<E: Engine>(
     };
     let subject = Subject { model: "in training".into(), data: "held-out images".into() };
     let judged = evaluator
-        .evaluate(engine, network, subject, &held_out, &mut Silent)
+        .evaluate(engine, network, subject, held_out, &mut Silent)
         .map_err(|source| TrainError::Evaluate { step, source: Box::new(source) })?;
     let adversarial = judged.attacks.last().map_or(judged.clean_accuracy, |a| a.robust_accuracy);
-    Ok(Judged { clean: judged.clean_accuracy, adversarial })
+    Ok(Judged { clean: judged.clean_accuracy, adversarial, fgsm: None })
 }

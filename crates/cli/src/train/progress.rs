@@ -182,6 +182,12 @@ impl Watcher for Progress {
             }
             Event::Step(metrics) => self.step(metrics),
             Event::Validated { metrics, best } => self.validated(metrics, best),
+            Event::Refused { error } => {
+                self.say(&format!("warning: {error}\ntraining goes on, the next try comes soon"));
+            }
+            Event::RolledBack { fault, step } => {
+                self.say(&format!("{fault}\nback at step {step}; the step will be passed by"));
+            }
             _ => {}
         }
     }
