@@ -12,6 +12,8 @@ use engine::Frozen;
 pub(super) struct Context<'a, A, J> {
     /// The network the attack sees.
     pub attacked: &'a A,
+    /// The same in single precision, where the attack computes in another.
+    pub exact: Option<&'a J>,
     /// The network that is judged.
     pub judged: &'a J,
     /// The images.
@@ -80,6 +82,8 @@ impl Evaluator {
         work.ledger.sync()
     }
 
+    /// What stands after attacks in another precision is attacked again in single precision: rounding makes an attack
+    /// weaker, and what an image stood must not be rounding.
     fn attack_chunk(
         &self,
         attack: &dyn Attack,
@@ -87,6 +91,36 @@ impl Evaluator {
         chunk: &[usize],
         passes: &mut Passes,
     ) -> Result<Vec<Outcome>, EvaluateError> {
+        let batch = read(context.examples, chunk, context.judged.classes())?;
+        let mut outcomes: Vec<Outcome> = chunk.iter().map(|&image| Outcome::open(image)).collect();
+        let all = (0..chunk.len()).collect();
+        self.restarts(attack, (context, context.attacked), &batch, all, &mut outcomes, passes)?;
+        let Some(exact) = context.exact else { return Ok(outcomes) };
+        let stood = |&position: &usize| outcomes[position].stood();
+        let stood: Vec<usize> = (0..chunk.len()).filter(stood).collect();
+        for &position in &stood {
+            let outcome = &mut outcomes[position];
+            // In the paper's protocol the last answer counts.
+            let broken = match self.protocol {
+                Protocol::WorstCase => outcome.broken,
+                Protocol::Paper => None,
+            };
+            *outcome = Outcome { broken, again: true, ..Outcome::open(outcome.image) };
+        }
+        self.restarts(attack, (context, exact), &batch, stood, &mut outcomes, passes)?;
+        Ok(outcomes)
+    }
+
+    /// All restarts of `attack` on `network`, each on those of `standing` where it has not yet had what it wants.
+    fn restarts<A: Frozen, N: Frozen, J: Frozen>(
+        &self,
+        attack: &dyn Attack,
+        (context, network): (&Context<'_, A, J>, &N),
+        batch: &Batch,
+        mut standing: Vec<usize>,
+        outcomes: &mut [Outcome],
+        passes: &mut Passes,
+    ) -> Result<(), EvaluateError> {
         let name = attack.name();
         let restarts = match self.protocol {
             Protocol::WorstCase => attack.restarts(),
@@ -97,18 +131,14 @@ impl Evaluator {
             None => (attack, 1),
         };
         let looks_along = context.looks == Looks::Along && !attack.milestones().is_empty();
-        let batch = read(context.examples, chunk, context.judged.classes())?;
-        let unbroken =
-            |&image: &usize| Outcome { image, broken: None, reached: false, along: String::new() };
-        let mut outcomes: Vec<Outcome> = chunk.iter().map(unbroken).collect();
-        let mut standing: Vec<usize> = (0..chunk.len()).collect();
         for restart in 0..rounds {
             if standing.is_empty() {
                 break;
             }
             let some = batch.select(&standing);
-            let mut looks =
-                self.search((&name, search), context, &some, (restart, looks_along), passes)?;
+            let networks = (network, context.judged);
+            let when = (restart, looks_along);
+            let mut looks = self.search((&name, search), networks, &some, when, passes)?;
             let end = looks.pop().expect("a search ends");
             for (row, &position) in standing.iter().enumerate() {
                 let outcome = &mut outcomes[position];
@@ -118,7 +148,7 @@ impl Evaluator {
             }
             standing.retain(|&position| !outcomes[position].reached);
         }
-        Ok(outcomes)
+        Ok(())
     }
 
     /// One search over some images: proposed, checked and judged, with the work added to `passes`.
@@ -127,29 +157,29 @@ impl Evaluator {
     fn search(
         &self,
         (name, search): (&str, &dyn Attack),
-        context: &Context<'_, impl Frozen, impl Frozen>,
+        (attacked, judged): (&impl Frozen, &impl Frozen),
         batch: &Batch,
         (restart, looks_along): (u32, bool),
         passes: &mut Passes,
     ) -> Result<Vec<Judged>, EvaluateError> {
         let stream = stream(self.seed, restart);
         let (proposals, spent) = if looks_along {
-            perturb_along_in_tiles(context.attacked, search, batch, &stream)?
+            perturb_along_in_tiles(attacked, search, batch, &stream)?
         } else {
-            let (only, spent) = perturb_in_tiles(context.attacked, search, batch, &stream)?;
+            let (only, spent) = perturb_in_tiles(attacked, search, batch, &stream)?;
             (vec![only], spent)
         };
         passes.forward += spent.forward;
         passes.backward += spent.backward;
-        let mut judged = Vec::with_capacity(proposals.len());
+        let mut found = Vec::with_capacity(proposals.len());
         for perturbed in proposals {
             let norms = check::proposal(name, &self.threat, batch, &perturbed)?;
-            let predictions = judge(context.judged, &perturbed.images, batch)?;
+            let predictions = judge(judged, &perturbed.images, batch)?;
             passes.forward += batch.images.count as u64;
             let (targets, restarts) = (perturbed.targets, perturbed.restarts);
-            judged.push(Judged { predictions, targets, norms, restarts });
+            found.push(Judged { predictions, targets, norms, restarts });
         }
-        Ok(judged)
+        Ok(found)
     }
 }
 

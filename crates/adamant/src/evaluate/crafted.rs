@@ -29,6 +29,7 @@ pub struct Crafted {
 
 impl Evaluator {
     /// Attacks every image with `attack`, whatever the network says of it as it is; [`Evaluator::attacks`] stay aside.
+    /// What stands in another precision than f32 is attacked again in f32.
     ///
     /// Errors: as [`Evaluator::evaluate`].
     pub fn craft<E: Engine>(
@@ -41,6 +42,8 @@ impl Evaluator {
     ) -> Result<Crafted, EvaluateError> {
         let attacked = engine.freeze(network, self.attack_branch, self.precision)?;
         let judged = engine.freeze(network, self.branch, Precision::F32)?;
+        let exact = || engine.freeze(network, self.attack_branch, Precision::F32);
+        let exact = (self.precision != Precision::F32).then(exact).transpose()?;
         check_networks(&attacked, &judged, examples, self.batch_size)?;
         let positions = self.samples.positions(examples.count(), self.seed)?;
         let mut crafted = Crafted {
@@ -55,10 +58,22 @@ impl Evaluator {
         observer.begin(&name, positions.len());
         for chunk in positions.chunks(self.batch_size) {
             let batch = read(examples, chunk, network.graph.classes)?;
-            let (perturbed, _) =
-                perturb_in_tiles(&attacked, attack, &batch, &stream(self.seed, 0))?;
+            let stream = stream(self.seed, 0);
+            let (mut perturbed, _) = perturb_in_tiles(&attacked, attack, &batch, &stream)?;
             check::proposal(&name, &self.threat, &batch, &perturbed)?;
-            let predictions = judge(&judged, &perturbed.images, &batch)?;
+            let mut predictions = judge(&judged, &perturbed.images, &batch)?;
+            if let Some(exact) = &exact {
+                let stood = (0..chunk.len()).filter(|&row| predictions[row] == batch.labels[row]);
+                let stood: Vec<usize> = stood.collect();
+                let some = batch.select(&stood);
+                let (again, _) = perturb_in_tiles(exact, attack, &some, &stream)?;
+                check::proposal(&name, &self.threat, &some, &again)?;
+                let after = judge(&judged, &again.images, &some)?;
+                for (row, position) in stood.into_iter().enumerate() {
+                    perturbed.images.one_mut(position).copy_from_slice(again.images.one(row));
+                    predictions[position] = after[row];
+                }
+            }
             crafted.clean_predictions.extend(judge(&judged, &batch.images, &batch)?);
             let right = predictions.iter().zip(&batch.labels).filter(|(p, l)| p == l).count();
             observer.judged(chunk.len(), right);

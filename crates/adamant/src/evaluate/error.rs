@@ -36,6 +36,15 @@ pub enum EvaluateError {
         /// Its input.
         judged_input: Shape,
     },
+    /// An attack in low precision without the network in single precision.
+    #[error(
+        "attacks in {precision} need the attacked network in f32 too, for the images that stand\n  \
+         hint: give it as Networks::reference"
+    )]
+    Reference {
+        /// Precision of the attack.
+        precision: &'static str,
+    },
     /// More images were asked for than there are, or none.
     #[error("asked for {asked} images, the data set has {available}")]
     Samples {

@@ -39,7 +39,8 @@ pub struct Evaluator {
     pub branch: Domain,
     /// The branch whose gradients the attack sees; another than [`Evaluator::branch`] is a transfer attack (T6, T9).
     pub attack_branch: Domain,
-    /// How the attacked network computes. The judge always computes in f32.
+    /// How the attacked network computes. The judge always computes in f32, and what stands after an attack in another
+    /// precision is attacked again in f32.
     pub precision: Precision,
     /// Which images.
     pub samples: Samples,
@@ -113,9 +114,8 @@ impl Evaluator {
         let attacked = engine.freeze(network, self.attack_branch, self.precision)?;
         let judged = engine.freeze(network, self.branch, Precision::F32)?;
         let mut networks = Networks::new(&attacked, &judged);
-        let compares = conduct.audit.is_some() && self.precision != Precision::F32;
         let exact = || engine.freeze(network, self.attack_branch, Precision::F32);
-        let reference = compares.then(exact).transpose()?;
+        let reference = (self.precision != Precision::F32).then(exact).transpose()?;
         // Of a mixture's two branches each is to the other a network of the same task.
         let surrogate = match conduct.audit {
             Some(Audit { depth: Depth::Thorough }) if network.graph.domains > 1 => {
@@ -133,7 +133,8 @@ impl Evaluator {
 
     /// Judges `judged` on images that attacks craft against `attacked`.
     ///
-    /// Errors: see [`EvaluateError`].
+    /// Errors: see [`EvaluateError`]; `Reference` for another precision than f32, which takes
+    /// [`Evaluator::conduct_frozen`].
     pub fn run(
         &self,
         attacked: &impl Frozen,
@@ -157,14 +158,17 @@ impl Evaluator {
         observer: &mut dyn Observer,
         mut conduct: Conduct,
     ) -> Result<Evaluation, EvaluateError> {
-        let Networks { attacked, judged, .. } = *networks;
+        let Networks { attacked, judged, reference, .. } = *networks;
         check_networks(attacked, judged, examples, self.batch_size)?;
+        if self.precision != Precision::F32 && reference.is_none() {
+            return Err(EvaluateError::Reference { precision: precision_name(self.precision) });
+        }
         let all = self.samples.positions(examples.count(), self.seed)?;
         let header = self.header(subject, judged.classes(), all.len(), &conduct);
         let mut tally = Tally::new(&header);
         tally.enter_all(conduct.ledger.begin(&header)?)?;
         let mut work = Work {
-            context: Context { attacked, judged, examples, looks: conduct.looks },
+            context: Context { attacked, exact: reference, judged, examples, looks: conduct.looks },
             tally: &mut tally,
             ledger: &mut conduct.ledger,
         };

@@ -2,7 +2,7 @@
 
 use super::audit;
 use super::flag::{at_chance, zero_gradients};
-use super::header::{AttackHeader, Header};
+use super::header::Header;
 use super::record::Outcome;
 use super::tally::{Attacked, Tally};
 use super::{AlongReport, AttackReport, ClassReport, Evaluation, Proportion, Protocol, Verdict};
@@ -22,7 +22,7 @@ impl Evaluation {
             Protocol::WorstCase => Some(proportion(&verdicts, stands)),
             Protocol::Paper => None,
         };
-        let attacks = header.attacks.iter().zip(&tally.attacks);
+        let attacks = tally.attacks.iter().enumerate();
         let mut evaluation = Self {
             model: header.model.clone(),
             data: header.data.clone(),
@@ -36,7 +36,9 @@ impl Evaluation {
             attack_branch: header.attack_branch.clone(),
             clean_accuracy: clean.share(),
             clean_ci95: clean.wilson95(),
-            attacks: attacks.map(|(header, a)| attack_report(header, a, verdicts.len())).collect(),
+            attacks: attacks
+                .map(|(place, a)| attack_report(header, place, a, verdicts.len()))
+                .collect(),
             worst_case_accuracy: worst.map(|worst| worst.share()),
             worst_case_ci95: worst.map(|worst| worst.wilson95()),
             classes: classes(header.protocol, &verdicts),
@@ -53,7 +55,9 @@ impl Evaluation {
     }
 }
 
-fn attack_report(header: &AttackHeader, attacked: &Attacked, samples: usize) -> AttackReport {
+fn attack_report(all: &Header, place: usize, attacked: &Attacked, samples: usize) -> AttackReport {
+    let header = &all.attacks[place];
+    let is_low = all.precision != "f32";
     let outcomes = || attacked.outcomes.values();
     let of_all = |holds: &dyn Fn(&Outcome) -> bool| Proportion {
         count: outcomes().filter(|outcome| holds(outcome)).count(),
@@ -78,6 +82,7 @@ fn attack_report(header: &AttackHeader, attacked: &Attacked, samples: usize) -> 
         ci95: robust.wilson95(),
         success_rate: of_attacked(outcomes().filter(|outcome| outcome.reached).count()),
         attacked: attacked.outcomes.len(),
+        attacked_again: is_low.then(|| outcomes().filter(|outcome| outcome.again).count()),
         forward_passes: attacked.passes.forward,
         backward_passes: attacked.passes.backward,
         seconds: attacked.seconds,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Raised when records change their meaning.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that verdicts depend on, and the words in which the user named it; the first line of a ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -75,6 +75,21 @@ pub struct Outcome {
     /// At each milestone on the way, a letter: `r` right, `w` wrong, `t` as the attack wants it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub along: String,
+    /// It stood an attack in another precision, and was attacked again in single precision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+}
+
+impl Outcome {
+    /// Before any search.
+    pub(super) fn open(image: usize) -> Self {
+        Self { image, broken: None, reached: false, along: String::new(), again: false }
+    }
+
+    /// Whether it was right, or not as the attack wants it, at the end of a search or at a look on the way.
+    pub(super) fn stood(&self) -> bool {
+        !self.reached || self.along.contains('r')
+    }
 }
 
 /// The first image of a search that the judge is wrong about.

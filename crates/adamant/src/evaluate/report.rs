@@ -91,6 +91,9 @@ pub struct AttackReport {
     pub success_rate: f64,
     /// Images it was let loose on.
     pub attacked: usize,
+    /// Those of them that stood an attack in another precision and were attacked again in f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attacked_again: Option<usize>,
     /// Forward passes of one image, the judge's included.
     pub forward_passes: u64,
     /// Backward passes of one image.

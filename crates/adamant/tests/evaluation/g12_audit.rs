@@ -2,45 +2,12 @@
 
 use crate::masked::{Mask, Masked};
 use crate::support::engine;
-use crate::trained::{EPSILON, test_images, train};
-use crate::wave::{self, Wave};
+use crate::trained::{adversarial, conduct, evaluator, flags, frozen, subject, test_images, train};
 use adamant::evaluate::audit::{Audit, Depth, Networks};
-use adamant::evaluate::{Conduct, Evaluation, Evaluator, Protocol, Samples, Silent, Subject};
-use adamant::threat::{Norm, ThreatModel};
+use adamant::evaluate::{Evaluation, Silent, Subject};
+use engine::Precision;
 use engine::cpu::CpuFrozen;
-use engine::{Engine, Precision};
 use network::{Domain, Network};
-use std::sync::OnceLock;
-
-fn evaluator(attacks: &[&str]) -> Evaluator {
-    let epsilon = EPSILON.parse().expect("a length");
-    let threat = ThreatModel::new(Norm::Linf, epsilon).expect("a threat");
-    let defaults = adamant::attack::AttackDefaults::new(threat.clone());
-    let parse = |name: &&str| adamant::attack::parse(name, &defaults).expect("a known name");
-    Evaluator {
-        threat,
-        attacks: attacks.iter().map(parse).collect(),
-        protocol: Protocol::WorstCase,
-        branch: Domain::ADVERSARIAL,
-        attack_branch: Domain::ADVERSARIAL,
-        precision: Precision::F32,
-        samples: Samples::Some(100),
-        seed: 0,
-        batch_size: 64,
-    }
-}
-
-fn frozen(network: &Network) -> CpuFrozen {
-    engine().freeze(network, Domain::ADVERSARIAL, Precision::F32).expect("a sound network")
-}
-
-fn conduct(depth: Depth) -> Conduct {
-    Conduct { audit: Some(Audit { depth }), ..Conduct::default() }
-}
-
-fn subject() -> Subject {
-    Subject { model: "small".into(), data: "shrunken fashion-sample".into() }
-}
 
 fn judged(network: &Network, mask: Mask, depth: Depth) -> Evaluation {
     let masked = Masked::new(frozen(network), mask);
@@ -50,17 +17,6 @@ fn judged(network: &Network, mask: Mask, depth: Depth) -> Evaluation {
     evaluator
         .conduct_frozen(&networks, subject(), images, &mut Silent, conduct(depth))
         .expect("an evaluation")
-}
-
-fn names(evaluation: &Evaluation) -> Vec<&str> {
-    evaluation.flags.iter().map(|flag| flag.name.as_str()).collect()
-}
-
-fn adversarial() -> &'static Network {
-    static NETWORK: OnceLock<Network> = OnceLock::new();
-    NETWORK.get_or_init(|| {
-        train(&["objective.kind='adversarial-only'", "network.norm='batch'"], 5, 1500)
-    })
 }
 
 fn raises_nothing(network: &Network, clean: f64) {
@@ -86,6 +42,17 @@ fn an_adversarially_trained_network_raises_nothing() {
 }
 
 #[test]
+fn honest_half_precision_raises_nothing() {
+    let conduct = conduct(Depth::Thorough);
+    let mut evaluator = evaluator(&["fgsm", "pgd-10"]);
+    evaluator.precision = Precision::Bf16;
+    let evaluation = evaluator
+        .conduct(&engine(), adversarial(), subject(), test_images(), &mut Silent, conduct)
+        .expect("an evaluation");
+    assert_eq!((evaluation.precision.as_str(), &evaluation.flags[..]), ("bf16", &[][..]));
+}
+
+#[test]
 fn a_mixture_with_two_branches_raises_nothing() {
     let settings = ["objective.kind='mixture'", "network.norm='mixture'"];
     raises_nothing(&train(&settings, 5, 1500), 0.4);
@@ -105,7 +72,7 @@ fn each_disguise_is_seen_through_by_the_check_that_should() {
         (Mask::Neighbours(0.2), "batch-dependent-outputs"),
     ] {
         let evaluation = judged(adversarial(), mask, Depth::Quick);
-        assert!(names(&evaluation).contains(&name), "{mask:?}: {:?}", names(&evaluation));
+        assert!(flags(&evaluation).contains(&name), "{mask:?}: {:?}", flags(&evaluation));
         let flag = evaluation.flags.iter().find(|flag| flag.name == name).expect("seen above");
         for text in [&flag.found, &flag.why, &flag.advice] {
             assert!(!text.is_empty(), "{name} says what was found, why it matters, what to do");
@@ -118,7 +85,25 @@ fn each_disguise_is_seen_through_by_the_check_that_should() {
 }
 
 #[test]
-fn attacks_that_a_stopped_gradient_fools_are_beaten_by_transfer() {
+fn rounded_inputs_are_beaten_by_noise() {
+    let evaluation = judged(adversarial(), Mask::Quantised(4.0), Depth::Thorough);
+    assert!(flags(&evaluation).contains(&"noise-beats-gradients"), "{:?}", flags(&evaluation));
+}
+
+#[test]
+fn a_figure_of_square_below_that_of_gradient_attacks_is_flagged_without_an_audit() {
+    let run = |mask| {
+        let masked = Masked::new(frozen(adversarial()), mask);
+        let evaluator = evaluator(&["pgd-10", "square-100"]);
+        evaluator.run(&masked, &masked, subject(), test_images(), &mut Silent).expect("figures")
+    };
+    let masked = run(Mask::OtherGradient);
+    assert_eq!(flags(&masked), ["black-box-beats-white-box"]);
+    assert_eq!(flags(&run(Mask::None)), [] as [&str; 0]);
+}
+
+#[test]
+fn attacks_that_a_stopped_gradient_fools_are_beaten_by_transfer_and_by_queries() {
     let network = adversarial();
     let masked = Masked::new(frozen(network), Mask::StopGradient);
     let plain = frozen(network);
@@ -127,8 +112,12 @@ fn attacks_that_a_stopped_gradient_fools_are_beaten_by_transfer() {
     let audit = Audit { depth: Depth::Thorough };
     let flags = audit.run(&evaluator(&[]), &networks, test_images()).expect("an audit");
     let names: Vec<&str> = flags.iter().map(|flag| flag.name.as_str()).collect();
-    for name in ["transfer-beats-white-box", "not-zero-at-unbounded-epsilon", "loss-does-not-rise"]
-    {
+    for name in [
+        "transfer-beats-white-box",
+        "black-box-beats-white-box",
+        "not-zero-at-unbounded-epsilon",
+        "loss-does-not-rise",
+    ] {
         assert!(names.contains(&name), "{name} is missing of {names:?}");
     }
 }
@@ -160,20 +149,4 @@ fn the_branch_that_is_attacked_should_be_the_one_that_is_judged() {
     let flags = audit.run(&evaluator, &Networks::new(&plain, &plain), test_images()).unwrap();
     assert_eq!(flags.len(), 1);
     assert_eq!(flags[0].name, "branch-mismatch");
-}
-
-#[test]
-fn a_network_that_only_a_full_step_finds_right_is_flagged_as_fooling_single_steps() {
-    let mut evaluator = evaluator(&["fgsm", "pgd-20"]);
-    evaluator.samples = Samples::All;
-    let images = wave::batch(40);
-    let networks = Networks::new(&Wave, &Wave);
-    let conduct = conduct(Depth::Thorough);
-    let evaluation = evaluator
-        .conduct_frozen(&networks, subject(), &images, &mut Silent, conduct)
-        .expect("an evaluation");
-    assert_eq!(evaluation.attacks[0].robust_accuracy, 1.0, "a single step finds nothing");
-    assert_eq!(evaluation.attacks[1].robust_accuracy, 0.0, "many steps find everything");
-    let names = names(&evaluation);
-    assert!(names.contains(&"single-step-is-fooled"), "{names:?}");
 }

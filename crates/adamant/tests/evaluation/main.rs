@@ -3,7 +3,8 @@
 mod g11_along;
 mod g12_audit;
 mod g19_report;
+mod g20_again;
 mod masked;
+mod overfitted;
 mod support;
 mod trained;
-mod wave;

@@ -1,14 +1,20 @@
 //! Small networks, trained here in seconds on shrunken images of the embedded sample.
 
 use crate::support::engine;
+use adamant::attack::{AttackDefaults, parse};
 use adamant::data::{Part, SearchPath, Source};
+use adamant::evaluate::audit::{Audit, Depth};
+use adamant::evaluate::{Conduct, Evaluation, Evaluator, Protocol, Samples, Subject};
 use adamant::image::{Batch, Images, Shape};
 use adamant::optimizer::Sgd;
+use adamant::threat::{Norm, ThreatModel};
 use adamant::train::plan::Plan;
 use adamant::train::recipe::Recipe;
 use adamant::train::trainer::Trainer;
 use collective::Solo;
-use network::Network;
+use engine::cpu::CpuFrozen;
+use engine::{Engine, Precision};
+use network::{Domain, Network};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -41,8 +47,13 @@ pub fn test_images() -> &'static Batch {
     IMAGES.get_or_init(|| shrunken(Part::Test, 200))
 }
 
-/// A network trained as `settings` say, over the defaults of these tests.
+/// A network trained on the first images of the sample as `settings` say, over the defaults of these tests.
 pub fn train(settings: &[&str], epochs: usize, images: usize) -> Network {
+    train_on(&shrunken(Part::Train, images), settings, epochs)
+}
+
+/// A network trained on `data` as `settings` say, over the defaults of these tests.
+pub fn train_on(data: &Batch, settings: &[&str], epochs: usize) -> Network {
     let defaults = "
         [network]
         architecture = 'resnet8-cifar'
@@ -65,9 +76,8 @@ pub fn train(settings: &[&str], epochs: usize, images: usize) -> Network {
     let recipe = Recipe::parse(defaults, Path::new("small.toml"), &sets).expect("a sound recipe");
     let plan = Plan::new(&recipe).expect("a sound recipe");
     let engine = engine();
-    let data = shrunken(Part::Train, images);
-    let steps = images / BATCH;
-    let network = plan.network(SHAPE, 10).expect("a network");
+    let steps = data.images.count / BATCH;
+    let network = plan.network(data.images.shape, 10).expect("a network");
     let mut trainer = Trainer {
         engine: &engine,
         collective: &Solo,
@@ -78,7 +88,7 @@ pub fn train(settings: &[&str], epochs: usize, images: usize) -> Network {
     };
     engine.pool().install(|| {
         for step in 0..epochs * steps {
-            // The sample is in random order already.
+            // The images are in random order already.
             let first = step % steps * BATCH;
             let batch = data.select(&(first..first + BATCH).collect::<Vec<_>>());
             let epoch = (step / steps) as u32;
@@ -86,4 +96,54 @@ pub fn train(settings: &[&str], epochs: usize, images: usize) -> Network {
         }
     });
     trainer.network
+}
+
+/// Trained on adversarial images alone.
+pub fn adversarial() -> &'static Network {
+    static NETWORK: OnceLock<Network> = OnceLock::new();
+    NETWORK.get_or_init(|| {
+        train(&["objective.kind='adversarial-only'", "network.norm='batch'"], 5, 1500)
+    })
+}
+
+/// These attacks on the first hundred test images, under the threat of these tests.
+pub fn evaluator(attacks: &[&str]) -> Evaluator {
+    evaluator_at(EPSILON, attacks)
+}
+
+/// The same at another radius.
+pub fn evaluator_at(epsilon: &str, attacks: &[&str]) -> Evaluator {
+    let threat =
+        ThreatModel::new(Norm::Linf, epsilon.parse().expect("a length")).expect("a threat");
+    let defaults = AttackDefaults::new(threat.clone());
+    let known = |name: &&str| parse(name, &defaults).expect("a known name");
+    Evaluator {
+        threat,
+        attacks: attacks.iter().map(known).collect(),
+        protocol: Protocol::WorstCase,
+        branch: Domain::ADVERSARIAL,
+        attack_branch: Domain::ADVERSARIAL,
+        precision: Precision::F32,
+        samples: Samples::Some(100),
+        seed: 0,
+        batch_size: 64,
+    }
+}
+
+pub fn frozen(network: &Network) -> CpuFrozen {
+    engine().freeze(network, Domain::ADVERSARIAL, Precision::F32).expect("a sound network")
+}
+
+pub fn subject() -> Subject {
+    Subject { model: "small".into(), data: "shrunken fashion-sample".into() }
+}
+
+/// All images, doubted so thoroughly.
+pub fn conduct(depth: Depth) -> Conduct {
+    Conduct { audit: Some(Audit { depth }), ..Conduct::default() }
+}
+
+/// What was doubted.
+pub fn flags(evaluation: &Evaluation) -> Vec<&str> {
+    evaluation.flags.iter().map(|flag| flag.name.as_str()).collect()
 }

@@ -31,7 +31,7 @@ pub struct Audit {
 pub enum Depth {
     /// A few passes: outputs, gradients, units.
     Quick,
-    /// Also attacks under other radii, steps, restarts and losses, noise and transfer: some 500 passes an image.
+    /// Also attacks under other radii, steps, restarts and losses, noise, queries and transfer: some 600 passes an image.
     Thorough,
 }
 

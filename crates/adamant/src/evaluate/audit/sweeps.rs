@@ -11,6 +11,8 @@ use engine::Frozen;
 
 /// The attack that others are compared with.
 const USUAL: &str = "pgd-20";
+/// An attack without gradients, of so few queries that it finds little where gradients lead.
+const BLIND: &str = "square-100";
 
 /// Attacks on images that the judged network is right on.
 pub(super) struct Sweep<'a, 'n, A, J, S> {
@@ -33,6 +35,7 @@ struct Measured {
     margin: usize,
     /// Broken by noise, and not by the usual attack.
     by_noise_alone: usize,
+    by_queries_alone: usize,
     by_transfer_alone: Option<usize>,
     /// Images whose loss is lower after the usual attack than before.
     loss_fell: usize,
@@ -90,6 +93,7 @@ impl<A: Frozen, J: Frozen, S: Frozen> Sweep<'_, '_, A, J, S> {
             restarts: count(&self.right("pgd-20-5", threat)?),
             margin: count(&self.right("margin-pgd-20", threat)?),
             by_noise_alone: alone(&self.right("noise-20", threat)?),
+            by_queries_alone: alone(&self.right(BLIND, threat)?),
             by_transfer_alone,
             loss_fell: self.loss_fell(&usual_images)?,
             usual: count(&usual),
@@ -210,6 +214,13 @@ impl Measured {
             format!("noise breaks {} of {n} images that {USUAL} does not", self.by_noise_alone),
             "random points know nothing of the network: an attack that they beat does not work",
             "suspect masked gradients; attack without gradients (square)",
+        );
+        warn(
+            self.by_queries_alone > few(n, 2),
+            "black-box-beats-white-box",
+            format!("{BLIND} breaks {} of {n} images that {USUAL} does not", self.by_queries_alone),
+            "who sees the gradients should do better than who does not: they may be masked",
+            "do not quote the gradient attacks; look at how the network hides its gradient",
         );
         if let Some(broken) = self.by_transfer_alone {
             warn(
