@@ -273,6 +273,30 @@ pub enum DataError {
         /// Where and what.
         source: TarError,
     },
+    /// A sample of a tar shard that is not what a sample is.
+    #[error("{}: sample {key:?} at offset {offset}: {found}, expected {expected}", path.display())]
+    Shard {
+        /// The shard.
+        path: PathBuf,
+        /// Where the member's header stands.
+        offset: u64,
+        /// The sample's key, or the member's path.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A parquet table that is damaged or holds other things.
+    #[error("{}: {place}: {reason}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Which part of it.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
     /// A pickle that is damaged, or would run code.
     #[error("{}: {source}", path.display())]
     Pickle {

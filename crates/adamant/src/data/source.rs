@@ -8,7 +8,7 @@ use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
 use super::framing::Framing;
-use super::{cifar_pickle, folder, idx, sample};
+use super::{cifar_pickle, folder, idx, parquet, sample, shards};
 
 /// Where Debian's data set packages put their files.
 const DEBIAN: &str = "/usr/share/datasets";
@@ -49,11 +49,15 @@ pub enum Source {
     Pickle(PathBuf),
     /// Class folders of pictures.
     Folder(PathBuf),
+    /// Tar shards of pictures and labels: a folder of them, a pattern, or one.
+    Shards(PathBuf),
+    /// Parquet tables of pictures and labels: a folder of them, a pattern, or one.
+    Parquet(PathBuf),
 }
 
 impl Source {
     /// All that [`Source::parse`] accepts, for messages and help.
-    pub const VALID: [&str; 9] = [
+    pub const VALID: [&str; 11] = [
         "fashion-sample",
         "fashion-mnist",
         "mnist",
@@ -63,6 +67,8 @@ impl Source {
         "bin:PATH",
         "pickle:PATH",
         "folder:PATH",
+        "shards:PATH",
+        "parquet:PATH",
     ];
 
     /// Reads what a user wrote.
@@ -82,6 +88,8 @@ impl Source {
                 "bin" => Ok(Self::Bin(path.into())),
                 "pickle" => Ok(Self::Pickle(path.into())),
                 "folder" => Ok(Self::Folder(path.into())),
+                "shards" => Ok(Self::Shards(path.into())),
+                "parquet" => Ok(Self::Parquet(path.into())),
                 _ => Err(unknown()),
             };
         }
@@ -113,7 +121,9 @@ impl Source {
             | Self::Idx(_)
             | Self::Bin(_)
             | Self::Pickle(_)
-            | Self::Folder(_) => Ok(None),
+            | Self::Folder(_)
+            | Self::Shards(_)
+            | Self::Parquet(_) => Ok(None),
         }
     }
 
@@ -134,15 +144,11 @@ impl Source {
         framing: Framing,
     ) -> Result<Dataset, DataError> {
         let name = self.to_string();
-        if let Self::Folder(path) = self {
-            return folder::load(path, &name, part, framing);
-        }
-        self.load_stored(part, search)?.framed(framing)
-    }
-
-    fn load_stored(&self, part: Part, search: &SearchPath) -> Result<Dataset, DataError> {
-        let name = self.to_string();
-        match self {
+        let stored = match self {
+            // Pictures of any size: an image's shape is the framing's.
+            Self::Folder(path) => return folder::load(path, &name, part, framing),
+            Self::Shards(path) => return shards::load(path, &name, part, framing),
+            Self::Parquet(path) => return parquet::load(path, &name, part, framing),
             Self::FashionSample => sample::load(part),
             Self::FashionMnist => load_idx(&name, search, part, &sample::FASHION_CLASSES),
             Self::Mnist => load_idx(&name, search, part, &idx::DIGITS),
@@ -151,8 +157,8 @@ impl Source {
             Self::Idx(folder) => idx::load(folder, &name, part, &[]),
             Self::Bin(path) => cifar::load_any(path, &name, part),
             Self::Pickle(path) => cifar_pickle::load(path, &name, part),
-            Self::Folder(path) => folder::load(path, &name, part, Framing::AsStored),
-        }
+        };
+        stored?.framed(framing)
     }
 }
 
@@ -168,6 +174,8 @@ impl fmt::Display for Source {
             Self::Bin(path) => write!(f, "bin:{}", path.display()),
             Self::Pickle(path) => write!(f, "pickle:{}", path.display()),
             Self::Folder(path) => write!(f, "folder:{}", path.display()),
+            Self::Shards(path) => write!(f, "shards:{}", path.display()),
+            Self::Parquet(path) => write!(f, "parquet:{}", path.display()),
         }
     }
 }
