@@ -11,6 +11,7 @@ mod error;
 mod observe;
 
 pub use error::EngineError;
+pub use kernels::mapping::{Mapping, OutOfMapping};
 pub use kernels::priority::lower_thread_priority;
 pub use observe::{Direction, Observable, StepDescription, StepObserver, Unobserved};
 

@@ -287,6 +287,26 @@ pub enum DataError {
         /// What should be.
         expected: String,
     },
+    /// A cache of decoded pictures that is damaged or cut short.
+    #[error("{}: {found}, expected {expected}", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A folder that holds another preparation than the one to go on with.
+    #[error("{}: {found}, expected {expected}\n  hint: give another folder, or remove this one", path.display())]
+    Prepared {
+        /// The record of the preparation.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What it should say.
+        expected: String,
+    },
     /// A parquet table that is damaged or holds other things.
     #[error("{}: {place}: {reason}", path.display())]
     Parquet {

@@ -6,6 +6,7 @@
 
 mod archive;
 pub mod augment;
+pub mod cache;
 pub mod cifar;
 pub mod cifar_pickle;
 mod colour;
@@ -25,8 +26,10 @@ mod part_files;
 pub mod pickle;
 pub mod picture;
 mod pictures;
+mod png_file;
 mod portable;
 mod prefetch;
+pub mod prepare;
 pub mod published;
 mod read;
 mod resize;

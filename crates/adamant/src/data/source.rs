@@ -8,7 +8,7 @@ use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
 use super::framing::Framing;
-use super::{cifar_pickle, folder, idx, parquet, sample, shards};
+use super::{cache, cifar_pickle, folder, idx, parquet, sample, shards};
 
 /// Where Debian's data set packages put their files.
 const DEBIAN: &str = "/usr/share/datasets";
@@ -51,13 +51,15 @@ pub enum Source {
     Folder(PathBuf),
     /// Tar shards of pictures and labels: a folder of them, a pattern, or one.
     Shards(PathBuf),
+    /// A folder of decoded pictures that `data prepare --cache` wrote.
+    Cache(PathBuf),
     /// Parquet tables of pictures and labels: a folder of them, a pattern, or one.
     Parquet(PathBuf),
 }
 
 impl Source {
     /// All that [`Source::parse`] accepts, for messages and help.
-    pub const VALID: [&str; 11] = [
+    pub const VALID: [&str; 12] = [
         "fashion-sample",
         "fashion-mnist",
         "mnist",
@@ -68,6 +70,7 @@ impl Source {
         "pickle:PATH",
         "folder:PATH",
         "shards:PATH",
+        "cache:PATH",
         "parquet:PATH",
     ];
 
@@ -89,6 +92,7 @@ impl Source {
                 "pickle" => Ok(Self::Pickle(path.into())),
                 "folder" => Ok(Self::Folder(path.into())),
                 "shards" => Ok(Self::Shards(path.into())),
+                "cache" => Ok(Self::Cache(path.into())),
                 "parquet" => Ok(Self::Parquet(path.into())),
                 _ => Err(unknown()),
             };
@@ -123,6 +127,7 @@ impl Source {
             | Self::Pickle(_)
             | Self::Folder(_)
             | Self::Shards(_)
+            | Self::Cache(_)
             | Self::Parquet(_) => Ok(None),
         }
     }
@@ -148,6 +153,7 @@ impl Source {
             // Pictures of any size: an image's shape is the framing's.
             Self::Folder(path) => return folder::load(path, &name, part, framing),
             Self::Shards(path) => return shards::load(path, &name, part, framing),
+            Self::Cache(path) => return cache::load(path, &name, part, framing),
             Self::Parquet(path) => return parquet::load(path, &name, part, framing),
             Self::FashionSample => sample::load(part),
             Self::FashionMnist => load_idx(&name, search, part, &sample::FASHION_CLASSES),
@@ -175,6 +181,7 @@ impl fmt::Display for Source {
             Self::Pickle(path) => write!(f, "pickle:{}", path.display()),
             Self::Folder(path) => write!(f, "folder:{}", path.display()),
             Self::Shards(path) => write!(f, "shards:{}", path.display()),
+            Self::Cache(path) => write!(f, "cache:{}", path.display()),
             Self::Parquet(path) => write!(f, "parquet:{}", path.display()),
         }
     }

@@ -296,6 +296,29 @@ impl<R: Advance> Members<R> {
     }
 }
 
+/// The header of a plain file that nobody owns and that was changed at the beginning of time: the same bytes each time.
+///
+/// The name is of at most 100 bytes and the length below 8 GiB, which are pictures' and labels'.
+pub(super) fn plain_header(name: &str, bytes: u64) -> [u8; BLOCK] {
+    let mut header = [0; BLOCK];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    for (at, text) in [
+        (100, "0000644\0".to_owned()),
+        (108, "0000000\0".to_owned()),
+        (116, "0000000\0".to_owned()),
+        (124, format!("{bytes:011o}\0")),
+        (136, "00000000000\0".to_owned()),
+        (156, "0".to_owned()),
+        (257, "ustar\x0000".to_owned()),
+    ] {
+        header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
+}
+
 fn truncated(member: &Member, found: u64) -> TarError {
     TarError::Truncated {
         member: member.path.clone(),
