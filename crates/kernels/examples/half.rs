@@ -63,6 +63,7 @@ fn main() {
                 first: 0,
                 firsts: [0; 3],
                 source: &read,
+                ahead: Ahead::default(),
             },
             Destination::Cells {
                 target: &mut written,

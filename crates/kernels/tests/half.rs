@@ -168,6 +168,7 @@ fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                         first: 0,
                         firsts: [0; 3],
                         source: &read,
+                        ahead: Ahead::default(),
                     },
                     Destination::Cells {
                         target: &mut written,
@@ -216,6 +217,7 @@ fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                             first: 0,
                             firsts: [0; 3],
                             source: &read,
+                            ahead: Ahead::default(),
                         },
                         Destination::Cells {
                             target: &mut written,
@@ -272,6 +274,7 @@ fn strips_agree_with_sums_in_f64() {
                     first: 0,
                     firsts: [0; 3],
                     source: &read,
+                    ahead: Ahead::default(),
                 },
                 Destination::Cells {
                     target: &mut written,
@@ -313,6 +316,7 @@ fn the_epilogue_adds_activates_masks_and_keeps() {
             first: 0,
             firsts: [0; 3],
             source: &read,
+            ahead: Ahead::default(),
         };
         let mut written = vec![0; target.len(16)];
         let mut mask = vec![0; mask_layout.groups(4) * mask_layout.group_cells()];
@@ -369,6 +373,7 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
                 first: 0,
                 firsts: [0; 3],
                 source: &read,
+                ahead: Ahead::default(),
             },
             Destination::Cells {
                 target: &mut written,

@@ -6,6 +6,7 @@ mod amx;
 mod avx512_bf16;
 mod portable;
 
+use super::epilogue::Pending;
 use super::table::Step;
 use crate::Isa;
 
@@ -26,8 +27,15 @@ pub(crate) struct Block<'a> {
     pub weights: *const u16,
     /// Starts of the sums, 32 of them.
     pub bias: *const f32,
-    /// Weights that will be read soon, 64 bytes for every step.
-    pub next: *const u16,
+    /// What will be read soon.
+    pub fetch: [Fetch; 2],
+}
+
+/// Lines of 64 bytes that every step fetches, from `from` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetch {
+    pub from: *const i8,
+    pub lines: usize,
 }
 
 /// How much of a block there is.
@@ -85,6 +93,32 @@ pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut
             Isa::Amx => amx::run(block, extent, sums),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
+        }
+    }
+}
+
+/// As [`run`], and writes what a block before has left.
+///
+/// # Safety
+/// As [`run`] and [`Pending::write`].
+pub(crate) unsafe fn run_while(
+    isa: Isa,
+    block: &Block<'_>,
+    extent: Extent,
+    sums: &mut Sums,
+    pending: &Pending<'_>,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match (isa, extent) {
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, Extent::TwoByTwo) if block.steps.len() >= amx::HIDING => {
+                amx::run_while(block, sums, pending);
+            }
+            _ => {
+                run(isa, block, extent, sums);
+                pending.write(isa);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Runs a [`Table`] over groups of images.
 
-use super::block::{self, Block, Extent, Sums};
-use super::epilogue::{self, Epilogue, Kind, Rows};
+use super::block::{self, Block, Extent, Fetch, Sums};
+use super::epilogue::{Epilogue, Kind, Pending, Rows};
 use super::pack::{PANEL, PackedHalf};
 use super::table::{Member, OPERANDS, TOGETHER, Table, Tile};
 use super::{CELL, Lines, TILE, to_f32};
@@ -38,6 +38,17 @@ pub struct Convolve<'a> {
     pub firsts: [usize; OPERANDS],
     /// The source, all images of it.
     pub source: &'a [u16],
+    /// What will be read after this pass.
+    pub ahead: Ahead<'a>,
+}
+
+/// What is fetched into the second-level cache meanwhile; it changes no result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead<'a> {
+    /// The next pass's first weights: while this one's last panels are computed.
+    pub weights: &'a [u16],
+    /// Values: all the time, evenly.
+    pub values: &'a [u16],
 }
 
 /// What inputs are multiplied with.
@@ -81,6 +92,12 @@ impl Convolve<'_> {
     fn groups(&self) -> Range<usize> {
         let each = self.table.source.images();
         self.first / each..self.first / each + self.images.div_ceil(each)
+    }
+
+    /// Groups computed together: the first of them and how many.
+    fn rounds(&self) -> impl Iterator<Item = (usize, usize)> {
+        let groups = self.groups();
+        groups.clone().step_by(TOGETHER).map(move |first| (first, TOGETHER.min(groups.end - first)))
     }
 
     /// Panels of 16 outputs.
@@ -207,7 +224,7 @@ struct Pointers {
     bases: [*mut u8; OPERANDS],
 }
 
-/// A block whose sums wait for their epilogue.
+/// A block whose sums wait to be written.
 #[derive(Clone, Copy)]
 struct Waiting {
     extent: Extent,
@@ -223,11 +240,13 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
     let panels = job.panels();
     let group_numbers = table.source.group();
     let mut waiting: Option<Waiting> = None;
+    let blocks: usize = job.rounds().map(|(_, together)| table.pairs[together - 1].len()).sum();
     let mut turn = 0;
+    let mut values_soon = Soon::new(job.ahead.values, blocks * panels.div_ceil(2));
     for panel in (0..panels).step_by(2) {
         let width = (panels - panel).min(2);
-        for first in job.groups().step_by(TOGETHER) {
-            let together = TOGETHER.min(job.groups().end - first);
+        let mut weights_soon = Soon::weights(job, panel + width, blocks);
+        for (first, together) in job.rounds() {
             let operand_starts = std::array::from_fn(|group| {
                 let image = (first + group) * table.source.images() - job.first;
                 std::array::from_fn(|operand| {
@@ -246,20 +265,25 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                 });
                 let steps = &table.steps[table.classes[tiles[0].class as usize].clone()];
                 let bias = &workspace.bias[panel * LANES..];
-                let sums = &mut workspace.sums[turn];
-                // SAFETY: by the caller's promise. The epilogue of the block before runs in the shadow of this one's
-                // multiplications, which take longer and need other registers.
+                let [even, odd] = &mut *workspace.sums;
+                let (sums, before) = if turn == 0 { (even, &*odd) } else { (odd, &*even) };
+                let before = waiting.and_then(|done| pending(job, pointers, before, done));
+                // SAFETY: by the caller's promise.
                 unsafe {
                     match job.weights {
                         Weights::Packed(packed) => {
                             let weights = &packed.values[panel * packed.steps * PANEL..];
-                            // After the last panel the first: looking for memory that is not there is slow.
-                            let after = (panel + width) % panels * packed.steps * PANEL;
-                            let next = packed.values[after..].as_ptr();
+                            let fetch = [&mut weights_soon, &mut values_soon]
+                                .map(|soon| soon.some(steps.len()));
                             let (pitch, bias) = (table.pitch, bias.as_ptr());
-                            let weights = weights.as_ptr();
-                            let block = Block { tiles: starts, pitch, steps, weights, bias, next };
-                            block::run(isa, &block, extent, sums);
+                            let (tiles, weights) = (starts, weights.as_ptr());
+                            let block = Block { tiles, pitch, steps, weights, bias, fetch };
+                            match &before {
+                                Some(before) => {
+                                    block::run_while(isa, &block, extent, sums, before);
+                                }
+                                None => block::run(isa, &block, extent, sums),
+                            }
                         }
                         Weights::Channels(factors) => {
                             let factors = &factors[panel * LANES..];
@@ -268,20 +292,59 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                                 let start = start.byte_offset(steps[panel / 2].input as isize);
                                 scale(start, table.pitch, factors, bias, sums, tile);
                             }
+                            if let Some(before) = before {
+                                before.write(isa);
+                            }
                         }
                     }
-                    if let Some(before) = waiting {
-                        finish(isa, job, pointers, &workspace.sums[1 - turn], before);
-                    }
                 }
-                waiting = Some(Waiting { extent, pair, starts: operand_starts });
+                let done = Waiting { extent, pair, starts: operand_starts };
+                if pointers.kind.is_none() {
+                    // SAFETY: by the caller's promise.
+                    unsafe { write_lanes(job, pointers, &workspace.sums[turn], done) };
+                }
+                waiting = Some(done);
                 turn = 1 - turn;
             }
         }
     }
-    if let Some(last) = waiting {
+    let last = &workspace.sums[1 - turn];
+    if let Some(last) = waiting.and_then(|done| pending(job, pointers, last, done)) {
         // SAFETY: by the caller's promise.
-        unsafe { finish(isa, job, pointers, &workspace.sums[1 - turn], last) };
+        unsafe { last.write(isa) };
+    }
+}
+
+/// Something that a number of blocks fetch in equal parts.
+struct Soon<'a> {
+    rest: &'a [u16],
+    /// Numbers that one block fetches.
+    each: usize,
+}
+
+impl<'a> Soon<'a> {
+    fn new(all: &'a [u16], blocks: usize) -> Self {
+        Self { rest: all, each: all.len().div_ceil(blocks.max(1)) }
+    }
+
+    /// The weights of the panels from `panel` on, or after the last panel those of the next pass.
+    fn weights(job: &Convolve<'a>, panel: usize, blocks: usize) -> Self {
+        match job.weights {
+            Weights::Packed(packed) if panel < packed.panels => {
+                let end = (panel + 2).min(packed.panels);
+                let all = &packed.values[panel * packed.steps * PANEL..end * packed.steps * PANEL];
+                Self::new(all, blocks)
+            }
+            _ => Self::new(job.ahead.weights, blocks),
+        }
+    }
+
+    /// What the next block fetches.
+    fn some(&mut self, steps: usize) -> Fetch {
+        let from = self.rest.as_ptr().cast();
+        let some = self.each.min(self.rest.len());
+        self.rest = &self.rest[some..];
+        Fetch { from, lines: some.div_ceil(CELL * steps.max(1)) }
     }
 }
 
@@ -310,41 +373,50 @@ unsafe fn scale(
     }
 }
 
-/// # Safety
-/// As [`sweep`].
-unsafe fn finish(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, sums: &Sums, done: Waiting) {
+/// What is to be done with a block's sums; `None` if they become bare lanes.
+fn pending<'a>(
+    job: &'a Convolve<'_>,
+    pointers: &Pointers,
+    sums: &'a Sums,
+    done: Waiting,
+) -> Option<Pending<'a>> {
     let table = job.table;
-    for index in 0..done.extent.tiles() {
+    let rows = |index: usize| {
         let Member { group, tile } = done.pair[index];
         let tile: &Tile = &table.tiles[tile as usize];
         let starts = &done.starts[group as usize];
         let cell = |operand: usize| tile.places[operand].cell as usize + starts[operand];
         let list = |operand: usize| &table.rows[tile.places[operand].rows as usize];
-        match pointers.kind {
-            Some(kind) => {
-                let rows = Rows {
-                    valid: tile.valid,
-                    panels: done.extent.panels(),
-                    target: pointers.bases[0].cast::<u16>().wrapping_add(cell(0) * CELL),
-                    target_rows: list(0),
-                    add: pointers.bases[1].cast::<u16>().wrapping_add(cell(1) * CELL),
-                    add_rows: list(1),
-                    mask: pointers.bases[2].cast::<u32>().wrapping_add(cell(2)),
-                    mask_rows: list(2),
-                };
-                // SAFETY: by the caller's promise.
-                unsafe { epilogue::write(isa, kind, sums, index, &rows) };
-            }
-            None => {
-                let target = pointers.bases[0].cast::<f32>().wrapping_add(cell(0) * LANES);
-                for row in (0..TILE).filter(|row| tile.valid >> row & 1 == 1) {
-                    let own = &sums.0[(2 * index * TILE + row) * LANES..][..LANES];
-                    // SAFETY: by the caller's promise.
-                    unsafe {
-                        let to = target.add(list(0)[row] as usize * LANES);
-                        std::ptr::copy_nonoverlapping(own.as_ptr(), to, LANES);
-                    }
-                }
+        Rows {
+            valid: tile.valid,
+            panels: done.extent.panels(),
+            target: pointers.bases[0].cast::<u16>().wrapping_add(cell(0) * CELL),
+            target_rows: list(0),
+            add: pointers.bases[1].cast::<u16>().wrapping_add(cell(1) * CELL),
+            add_rows: list(1),
+            mask: pointers.bases[2].cast::<u32>().wrapping_add(cell(2)),
+            mask_rows: list(2),
+        }
+    };
+    let kind = pointers.kind?;
+    Some(Pending { kind, sums, rows: [rows(0), rows(1)], tiles: done.extent.tiles() })
+}
+
+/// # Safety
+/// As [`sweep`].
+unsafe fn write_lanes(job: &Convolve<'_>, pointers: &Pointers, sums: &Sums, done: Waiting) {
+    let table = job.table;
+    for (index, &Member { group, tile }) in done.pair.iter().enumerate().take(done.extent.tiles()) {
+        let tile: &Tile = &table.tiles[tile as usize];
+        let [place, ..] = tile.places;
+        let cell = place.cell as usize + done.starts[group as usize][0];
+        let target = pointers.bases[0].cast::<f32>().wrapping_add(cell * LANES);
+        for row in (0..TILE).filter(|row| tile.valid >> row & 1 == 1) {
+            let own = &sums.0[(2 * index * TILE + row) * LANES..][..LANES];
+            // SAFETY: by the caller's promise.
+            unsafe {
+                let to = target.add(table.rows[place.rows as usize].cells[row] as usize * LANES);
+                std::ptr::copy_nonoverlapping(own.as_ptr(), to, LANES);
             }
         }
     }

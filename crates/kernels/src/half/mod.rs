@@ -36,7 +36,7 @@ pub use arrange::{
 };
 pub use buffer::{Lines, Number};
 pub use convert::{from_f32, narrow, to_f32, widen};
-pub use convolve::{Addend, Convolve, Destination, Weights, Workspace, convolve};
+pub use convolve::{Addend, Ahead, Convolve, Destination, Weights, Workspace, convolve};
 pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack, pack_into};

@@ -44,6 +44,11 @@ pub(crate) fn fits_strip(shape: &ConvolutionShape) -> bool {
 }
 
 impl PackedHalf {
+    /// What a pass reads first: the weights of its first panels.
+    pub fn first(&self) -> &[u16] {
+        &self.values[..self.panels.min(2) * self.steps * PANEL]
+    }
+
     /// The numbers, to pack other weights into.
     pub fn into_storage(self) -> Lines<u16> {
         self.values

@@ -75,6 +75,22 @@ pub(crate) struct Place {
     pub rows: u32,
 }
 
+/// Cells from row 0 of a tile to each of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowCells {
+    pub cells: [u32; TILE],
+    /// The distance between any two neighbours, where there is one.
+    pub pitch: Option<u32>,
+}
+
+impl RowCells {
+    fn new(cells: [u32; TILE]) -> Self {
+        let pitch = cells[1];
+        let even = (0..TILE as u32).all(|row| cells[row as usize] == row.wrapping_mul(pitch));
+        Self { cells, pitch: even.then_some(pitch) }
+    }
+}
+
 /// What a tile touches besides its source: the target, the addend, the mask.
 pub(crate) const OPERANDS: usize = 3;
 
@@ -92,8 +108,8 @@ pub struct Table {
     pub(crate) tiles: Vec<Tile>,
     /// By how many groups are computed together, less one: tiles of one class two by two; a lone one stands twice.
     pub(crate) pairs: [Vec<[Member; 2]>; TOGETHER],
-    /// Lists of cells from row 0 to each row.
-    pub(crate) rows: Vec<[u32; TILE]>,
+    /// Distances from row 0 to each row, those that occur.
+    pub(crate) rows: Vec<RowCells>,
     /// Numbers read before and beyond a group's start at most.
     pub(crate) reach: (i64, i64),
 }
@@ -282,9 +298,9 @@ impl Table {
         for (distance, pixel) in list.iter_mut().zip(&pixels) {
             *distance = (cell(pixel) as i64 - first as i64) as u32;
         }
-        let known = self.rows.iter().position(|rows| *rows == list);
+        let known = self.rows.iter().position(|rows| rows.cells == list);
         let rows = known.unwrap_or_else(|| {
-            self.rows.push(list);
+            self.rows.push(RowCells::new(list));
             self.rows.len() - 1
         });
         Place { cell: first as u32, rows: rows as u32 }

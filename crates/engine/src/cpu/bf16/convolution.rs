@@ -6,9 +6,9 @@ use super::super::lower::Operation;
 use super::{HalfProgram, HalfScratch, interleaved};
 use kernels::bf16::{clear_borders, copy_cells};
 use kernels::half::{
-    Addend, CELL, CellLayout, Columns, Convolve, Destination, Direction, Epilogue, HalfPass, Lines,
-    PackedHalf, Source, StripLayout, Table, Weights, backward_passes, convolve, forward_pass,
-    from_cells, from_f32, pack_into, to_cells,
+    Addend, Ahead, CELL, CellLayout, Columns, Convolve, Destination, Direction, Epilogue, HalfPass,
+    Lines, PackedHalf, Source, StripLayout, Table, Weights, backward_passes, convolve,
+    forward_pass, from_cells, from_f32, pack_into, to_cells,
 };
 use kernels::{ConvolutionShape, Relu};
 
@@ -202,6 +202,7 @@ pub(super) fn forward(
         first: 0,
         firsts: [0; 3],
         source,
+        ahead: Ahead::default(),
     };
     let epilogue = Epilogue::Activate { relu, mask };
     convolve(context.isa, &job, Destination::Cells { target: output, add, epilogue }, workspace);
@@ -236,6 +237,7 @@ pub(super) fn backward(
             first: 0,
             firsts: [0; 3],
             source: dy,
+            ahead: Ahead::default(),
         };
         let epilogue = Epilogue::Keep { mask };
         let target = Destination::Cells { target: &mut dx, add, epilogue };

@@ -2,7 +2,7 @@
 
 use super::forward::Tile;
 use super::gradients::{Backward, Factors, To};
-use super::stages::StageKind;
+use super::stages::{Stage, StageKind};
 use super::weights::StepWeights;
 use super::wide::Wide;
 use super::workplace::Workplace;
@@ -10,6 +10,15 @@ use crate::observe::{Direction, StepObserver};
 use kernels::half::{
     Addend, Adds, Convolve, Destination, Epilogue, Firsts, Table, Weights, convolve, keep,
 };
+
+/// A step over a stage's next images.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    stage: &'a Stage,
+    index: usize,
+    first: usize,
+    images: usize,
+}
 
 impl Tile<'_> {
     /// Runs all steps backward; the images' gradient is then in the lanes, a buffer or `wide`.
@@ -36,7 +45,7 @@ impl Tile<'_> {
                         let images = stage.images.min(self.count - first);
                         for index in (stage.first..stage.end).rev() {
                             observer.before(Direction::Backward, index);
-                            self.back(index, first, images, place);
+                            self.back(stage, index, first, images, place);
                             observer.after(Direction::Backward, index);
                         }
                     }
@@ -45,7 +54,14 @@ impl Tile<'_> {
         }
     }
 
-    fn back(&self, index: usize, first: usize, images: usize, place: &mut Workplace) {
+    fn back(
+        &self,
+        stage: &Stage,
+        index: usize,
+        first: usize,
+        images: usize,
+        place: &mut Workplace,
+    ) {
         let output = self.frozen.program.steps[index].output;
         for action in &self.plan.backward[index] {
             match action {
@@ -57,7 +73,8 @@ impl Tile<'_> {
                     for (table, packed) in tables.iter().zip(backward) {
                         let Some(table) = table else { continue };
                         let weights = Weights::Packed(packed);
-                        self.pass(table, weights, output, *from, *to, first, images, place);
+                        let part = Part { stage, index, first, images };
+                        self.pass(table, weights, *from, *to, part, place);
                     }
                 }
                 Backward::Pointwise { table, factors, from, to } => {
@@ -70,16 +87,8 @@ impl Tile<'_> {
                             &ones
                         }
                     };
-                    self.pass(
-                        table,
-                        Weights::Channels(factors),
-                        output,
-                        *from,
-                        *to,
-                        first,
-                        images,
-                        place,
-                    );
+                    let part = Part { stage, index, first, images };
+                    self.pass(table, Weights::Channels(factors), *from, *to, part, place);
                 }
                 Backward::Keep { value, slot } => {
                     let layout = self.plan.places[*value].gradient;
@@ -117,41 +126,40 @@ impl Tile<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn pass(
         &self,
         table: &Table,
         weights: Weights<'_>,
-        output: usize,
         from: usize,
         to: To,
-        first: usize,
-        images: usize,
+        Part { stage, index, first, images }: Part<'_>,
         place: &mut Workplace,
     ) {
         let own = self.first(to.value, first);
-        let job = |source| Convolve {
+        let output = self.frozen.program.steps[index].output;
+        let Workplace { buffers, lanes, masks, workspace, .. } = place;
+        let mut target = to.slot.map(|slot| std::mem::take(&mut buffers[slot]));
+        let job = Convolve {
             table,
             weights,
             bias: None,
             images,
             first: self.first(output, first),
             firsts: [own, own, first],
-            source,
+            source: &buffers[from],
+            ahead: self.ahead(Direction::Backward, stage, index, first, buffers),
         };
-        let isa = self.frozen.isa;
-        let Some(slot) = to.slot else {
-            let destination = Destination::Lanes(&mut place.lanes);
-            convolve(isa, &job(&place.buffers[from]), destination, &mut place.workspace);
-            return;
+        let destination = match &mut target {
+            None => Destination::Lanes(lanes),
+            Some(target) => Destination::Cells {
+                target,
+                add: if to.adds { Addend::Target } else { Addend::Nothing },
+                epilogue: Epilogue::Keep { mask: to.keeps.then_some(&masks[to.value][..]) },
+            },
         };
-        let mut target = std::mem::take(&mut place.buffers[slot]);
-        let destination = Destination::Cells {
-            target: &mut target,
-            add: if to.adds { Addend::Target } else { Addend::Nothing },
-            epilogue: Epilogue::Keep { mask: to.keeps.then_some(&place.masks[to.value][..]) },
-        };
-        convolve(isa, &job(&place.buffers[from]), destination, &mut place.workspace);
-        place.buffers[slot] = target;
+        convolve(self.frozen.isa, &job, destination, workspace);
+        if let Some((slot, target)) = to.slot.zip(target) {
+            buffers[slot] = target;
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Tile<'_> {
         let images = stage.images.min(self.count - first);
         for index in stage.first..stage.end {
             observer.before(Direction::Forward, index);
-            self.step(index, first, images, place, leaves);
+            self.step(stage, index, first, images, place, leaves);
             observer.after(Direction::Forward, index);
         }
     }
@@ -124,6 +124,7 @@ impl Tile<'_> {
 
     fn step(
         &self,
+        stage: &Stage,
         index: usize,
         first: usize,
         images: usize,
@@ -155,6 +156,7 @@ impl Tile<'_> {
             first: self.first(step.input, first),
             firsts: [self.first(step.output, first), self.first(add, first), first],
             source: &place.buffers[slot(step.input)],
+            ahead: self.ahead(Direction::Forward, stage, index, first, &place.buffers),
         };
         let destination = Destination::Cells {
             target: &mut target,

@@ -4,6 +4,7 @@
 //! a number of images and kept from freeze to freeze. `weights` packs a network's parameters. `forward` and `backward`
 //! run the plan. Steps that have no kernel over cells run in f32 by the chunks of the f32 engine (`wide`).
 
+mod ahead;
 mod backward;
 mod forward;
 mod frozen;

@@ -1,8 +1,97 @@
 //! The same sums in tile registers: 0 to 3 hold the sums, 4 and 5 the pixels, 6 and 7 the weights.
 
-use super::{Block, Extent, Sums};
+use super::{Block, Extent, Fetch, Sums};
+use crate::half::TILE;
+use crate::half::epilogue::fast::Writer;
+use crate::half::epilogue::{Pending, with_kind};
 use crate::half::pack::PANEL;
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
+/// Steps from which on rows of the block before are written between the multiplications; fewer hide too little.
+pub(super) const HIDING: usize = 9;
+
+/// Two tiles by two panels, and between the multiplications the rows of `pending`.
+///
+/// A tile multiplication takes 16 cycles and the next waits only for its operands, while the order of retirement would let
+/// a run of a few hundred vector instructions behind the stores of the sums hold the multiplications back. A few rows
+/// after each step are hidden instead; and stores between steps spare the wait of some hundred cycles that a store of a
+/// tile costs here after many steps without one.
+///
+/// # Safety
+/// As [`super::run`] and [`Pending::write`].
+pub(super) unsafe fn run_while(block: &Block<'_>, sums: &mut Sums, pending: &Pending<'_>) {
+    // SAFETY: by the caller's promise; a processor with AMX has AVX-512 with bf16.
+    unsafe { with_kind!(pending, both, block, sums) }
+}
+
+/// # Safety
+/// As [`run_while`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn both<const ADD: bool, const MODE: u8>(
+    pending: &Pending<'_>,
+    block: &Block<'_>,
+    sums: &mut Sums,
+) {
+    let Some(mut writer) = Writer::<ADD, MODE>::new(pending) else {
+        // SAFETY: by the caller's promise.
+        return unsafe {
+            run(block, Extent::TwoByTwo, sums);
+            crate::half::epilogue::fast::write::<ADD, MODE>(pending);
+        };
+    };
+    let each = (pending.tiles * TILE).div_ceil(block.steps.len().max(1));
+    // SAFETY: by the caller's promise everything read is there; `Sums` is four tiles of 1 KiB; the compiler uses no tile
+    // registers. A prefetch never faults.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{bias} + {zero}]",
+            "tileloadd tmm1, [{bias} + {zero} + 64]",
+            "tileloadd tmm2, [{bias} + {zero}]",
+            "tileloadd tmm3, [{bias} + {zero} + 64]",
+            bias = in(reg) block.bias,
+            zero = in(reg) 0_usize,
+            options(nostack, readonly),
+        );
+        let mut fetch = block.fetch;
+        for step in block.steps {
+            let shift = step.input as isize;
+            asm!(
+                "tileloadd tmm4, [{left} + {pitch}]",
+                "tileloadd tmm6, [{w} + {line}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{w} + {line} + 1024]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{right} + {pitch}]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                left = in(reg) block.tiles[0].wrapping_byte_offset(shift),
+                right = in(reg) block.tiles[1].wrapping_byte_offset(shift),
+                w = in(reg) block.weights.wrapping_add(2 * PANEL * step.weights as usize),
+                pitch = in(reg) block.pitch,
+                line = in(reg) 64_usize,
+                options(nostack, readonly),
+            );
+            for Fetch { from, lines } in &mut fetch {
+                for _ in 0..*lines {
+                    _mm_prefetch::<_MM_HINT_T1>(*from);
+                    *from = from.wrapping_add(64);
+                }
+            }
+            writer.write(each);
+        }
+        asm!(
+            "tilestored [{out} + {line}], tmm0",
+            "tilestored [{out} + {line} + 1024], tmm1",
+            "tilestored [{out} + {line} + 2048], tmm2",
+            "tilestored [{out} + {line} + 3072], tmm3",
+            line = in(reg) 64_usize,
+            out = in(reg) sums.0.as_mut_ptr(),
+            options(nostack),
+        );
+        writer.write(2 * TILE);
+    }
+}
 
 /// Emits one extent: how the sums begin, what a step does, how the sums are stored.
 macro_rules! block {
@@ -19,8 +108,6 @@ macro_rules! block {
             "add {w}, {weights}",
             $($step,)*
             "add {steps}, 8",
-            "prefetcht1 [{next}]",
-            "add {next}, 64",
             "dec {n}",
             "jnz 2b",
             "3:",
@@ -30,7 +117,6 @@ macro_rules! block {
             y = out(reg) _,
             n = inout(reg) $block.steps.len() => _,
             steps = inout(reg) $block.steps.as_ptr() => _,
-            next = inout(reg) $block.next => _,
             weights = in(reg) $block.weights,
             left = in(reg) $block.tiles[0],
             right = in(reg) $block.tiles[1],
