@@ -153,8 +153,8 @@ impl Program {
             classes: graph.classes,
             input,
             input_scale,
+            steps: shortcuts_first(steps.into_iter().flatten().collect(), &values),
             values,
-            steps: steps.into_iter().flatten().collect(),
             output,
         })
     }
@@ -170,6 +170,31 @@ impl Program {
         }
         readers
     }
+}
+
+/// A projection shortcut reads every `stride`-th pixel. Where it comes before the convolution of the same stride that reads
+/// the same value, its backward comes after that one's and adds to those pixels, instead of writing zeros to all others.
+fn shortcuts_first(mut steps: Vec<Step>, values: &[Value]) -> Vec<Step> {
+    let window = |step: &Step| match &step.operation {
+        Operation::Convolution { shape, .. } => Some((shape.kernel, shape.stride)),
+        _ => None,
+    };
+    for index in 1..steps.len() {
+        let step = &steps[index];
+        let Some((1, stride)) = window(step).filter(|&(_, stride)| stride > 1) else { continue };
+        if step.add.is_some() {
+            continue;
+        }
+        let branch = steps[..index].iter().rposition(|other| {
+            let alike = values[other.output].pixels() == values[step.output].pixels();
+            let strided = window(other).is_some_and(|(kernel, own)| kernel > 1 && own == stride);
+            other.input == step.input && alike && strided
+        });
+        if let Some(branch) = branch {
+            steps[branch..=index].rotate_right(1);
+        }
+    }
+    steps
 }
 
 /// The live readers of every node; nodes that do not lead to the output read nothing.

@@ -36,10 +36,16 @@ pub fn gradient_to_cells(
     each_pixel(layout, images, |index, block, cell| {
         let channels = block * CELL..((block + 1) * CELL).min(layout.channels);
         let from = &rows[index * stride..][channels];
-        let bits = mask.map_or(u32::MAX, |mask| mask[cell]);
-        for (channel, (to, &x)) in cells[cell * CELL..].iter_mut().zip(from).enumerate() {
-            let before = if adds == Adds::ToWhatIsThere { to_f32(*to) } else { 0.0 };
-            *to = if bits >> channel & 1 == 1 { from_f32(before + x) } else { 0 };
+        let to = &mut cells[cell * CELL..][..CELL];
+        // Loops of one thing each, which the compiler turns into vectors.
+        match adds {
+            Adds::ToWhatIsThere => {
+                to.iter_mut().zip(from).for_each(|(to, &x)| *to = from_f32(to_f32(*to) + x));
+            }
+            Adds::Nothing => to.iter_mut().zip(from).for_each(|(to, &x)| *to = from_f32(x)),
+        }
+        if let Some(mask) = mask {
+            keep_cell(mask[cell], to);
         }
     });
 }
@@ -76,9 +82,24 @@ pub fn mask_of_cells(
 /// Zeroes numbers whose bit is not set.
 pub fn keep(mask: &[u32], cells: &mut [u16]) {
     assert_eq!(mask.len() * CELL, cells.len(), "a word for each cell");
-    for (bits, cell) in mask.iter().zip(cells.chunks_exact_mut(CELL)) {
-        for (channel, number) in cell.iter_mut().enumerate() {
-            *number &= 0_u16.wrapping_sub((bits >> channel & 1) as u16);
+    for (&bits, cell) in mask.iter().zip(cells.chunks_exact_mut(CELL)) {
+        keep_cell(bits, cell);
+    }
+}
+
+fn keep_cell(bits: u32, cell: &mut [u16]) {
+    const OWN: [u16; CELL / 2] = {
+        let mut own = [0; CELL / 2];
+        let mut channel = 0;
+        while channel < own.len() {
+            own[channel] = 1 << channel;
+            channel += 1;
+        }
+        own
+    };
+    for (half, bits) in cell.chunks_exact_mut(OWN.len()).zip([bits as u16, (bits >> 16) as u16]) {
+        for (number, own) in half.iter_mut().zip(OWN) {
+            *number = if bits & own == own { *number } else { 0 };
         }
     }
 }

@@ -3,16 +3,18 @@
 use crate::Isa;
 
 /// Rounds to bf16; NaN stays NaN.
+#[inline(always)]
 pub fn from_f32(x: f32) -> u16 {
     let bits = x.to_bits();
-    if x.is_nan() {
-        return ((bits >> 16) as u16) | 0x40;
-    }
-    // Half of the last kept bit, less one where that bit is even: ties go to even.
-    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+    // Half of the last kept bit, less one where that bit is even: ties go to even. Both cases are computed, so that the
+    // compiler can choose between lanes.
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    let quiet = (bits >> 16) | 0x40;
+    if x.is_nan() { quiet as u16 } else { rounded as u16 }
 }
 
 /// Exact.
+#[inline(always)]
 pub fn to_f32(x: u16) -> f32 {
     f32::from_bits(u32::from(x) << 16)
 }
@@ -32,10 +34,7 @@ pub fn widen(isa: Isa, half: &[u16], wide: &mut [f32]) {
 per_isa! {
     fn narrow_all(wide: &[f32], half: &mut [u16]) {
         for (to, from) in half.iter_mut().zip(wide) {
-            let bits = from.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-            let quiet = (bits >> 16) | 0x40;
-            *to = if (bits & 0x7fff_ffff) > 0x7f80_0000 { quiet as u16 } else { rounded as u16 };
+            *to = from_f32(*from);
         }
     }
 }

@@ -290,7 +290,11 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                             for (tile, start) in starts.into_iter().enumerate().take(extent.tiles())
                             {
                                 let start = start.byte_offset(steps[panel / 2].input as isize);
-                                scale(start, table.pitch, factors, bias, sums, tile);
+                                let pitch = table.pitch / size_of::<u16>();
+                                let length = (TILE - 1) * pitch + CELL;
+                                let cells = std::slice::from_raw_parts(start, length);
+                                let sums = &mut sums.0[2 * tile * TILE * LANES..];
+                                scale(isa, cells, pitch, factors, bias, sums);
                             }
                             if let Some(before) = before {
                                 before.write(isa);
@@ -348,26 +352,19 @@ impl<'a> Soon<'a> {
     }
 }
 
-/// `factor * x + start` of one cell of each of a tile's pixels.
-///
-/// # Safety
-/// 16 rows of 32 numbers must be readable at `start`.
-unsafe fn scale(
-    start: *const u16,
-    pitch: usize,
-    factors: &[f32],
-    bias: &[f32],
-    sums: &mut Sums,
-    tile: usize,
-) {
-    for row in 0..TILE {
-        // SAFETY: by the caller's promise.
-        let cell = unsafe { std::slice::from_raw_parts(start.byte_add(row * pitch), CELL) };
-        for (panel, inputs) in cell.chunks_exact(LANES).enumerate() {
-            let own = &mut sums.0[((2 * tile + panel) * TILE + row) * LANES..][..LANES];
-            let constants = factors.iter().zip(bias).skip(panel * LANES);
-            for ((sum, &x), (factor, bias)) in own.iter_mut().zip(inputs).zip(constants) {
-                *sum = factor * to_f32(x) + bias;
+per_isa! {
+    /// `factor * x + start` of one cell of each of a tile's pixels; `cells` begins at the first, the next is `pitch` numbers on.
+    fn scale(cells: &[u16], pitch: usize, factors: &[f32], bias: &[f32], sums: &mut [f32]) {
+        let (factors, bias) = (&factors[..CELL], &bias[..CELL]);
+        for row in 0..TILE {
+            let cell = &cells[row * pitch..][..CELL];
+            for panel in 0..CELL / LANES {
+                let channels = panel * LANES..(panel + 1) * LANES;
+                let own = &mut sums[(panel * TILE + row) * LANES..][..LANES];
+                let constants = factors[channels.clone()].iter().zip(&bias[channels.clone()]);
+                for ((sum, &x), (factor, bias)) in own.iter_mut().zip(&cell[channels]).zip(constants) {
+                    *sum = factor * to_f32(x) + bias;
+                }
             }
         }
     }

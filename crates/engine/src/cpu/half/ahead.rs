@@ -4,7 +4,7 @@
 use super::forward::Tile;
 use super::gradients::Backward;
 use super::stages::{Stage, StageKind};
-use super::values::Scope;
+use super::values::{Place, Scope};
 use super::weights::StepWeights;
 use crate::observe::Direction;
 use kernels::half::{Ahead, Lines, Source};
@@ -65,7 +65,8 @@ impl Tile<'_> {
         let entry = match direction {
             Direction::Forward => {
                 let value = program.steps[stage.first].input;
-                self.plan.slots[value].map(|slot| (value, slot, self.plan.places[value].value))
+                let Place { value: source, scope, .. } = self.plan.places[value];
+                self.plan.slots[value].map(|slot| (slot, source, scope))
             }
             Direction::Backward => {
                 let value = program.steps[stage.end - 1].output;
@@ -77,11 +78,11 @@ impl Tile<'_> {
                         | Backward::Pool { from, .. } => Some(*from),
                         Backward::Keep { .. } | Backward::Wide { .. } => None,
                     });
-                from.map(|from| (value, from, source))
+                from.map(|from| (from, source, self.plan.gradient_scopes[value]))
             }
         };
-        let Some((value, slot, source)) = entry else { return &[] };
-        if stage.kind == StageKind::Wide || self.plan.places[value].scope == Scope::Stage {
+        let Some((slot, source, scope)) = entry else { return &[] };
+        if stage.kind == StageKind::Wide || scope == Scope::Stage {
             return &[];
         }
         let groups = images.start / source.images()..images.end.div_ceil(source.images());

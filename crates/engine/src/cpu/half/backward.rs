@@ -93,7 +93,7 @@ impl Tile<'_> {
                 Backward::Keep { value, slot } => {
                     let layout = self.plan.places[*value].gradient;
                     let cells = |images: usize| layout.groups(images) * layout.group_cells();
-                    let own = cells(self.first(*value, first));
+                    let own = cells(self.gradient(*value, first));
                     let bits = cells(first);
                     let count = cells(images);
                     let mask = &place.masks[*value][bits..bits + count];
@@ -105,8 +105,8 @@ impl Tile<'_> {
                     let slot = to.slot.expect("a gradient in cells has a buffer");
                     let mut target = std::mem::take(&mut place.buffers[slot]);
                     let firsts = Firsts {
-                        read: self.first(output, first),
-                        written: self.first(to.value, first),
+                        read: self.gradient(output, first),
+                        written: self.gradient(to.value, first),
                         kept: first,
                     };
                     pool.backward(
@@ -126,6 +126,11 @@ impl Tile<'_> {
         }
     }
 
+    /// The first of these images in the buffer of a value's gradient.
+    fn gradient(&self, value: usize, first: usize) -> usize {
+        self.plan.gradient_scopes[value].first(first)
+    }
+
     fn pass(
         &self,
         table: &Table,
@@ -135,7 +140,7 @@ impl Tile<'_> {
         Part { stage, index, first, images }: Part<'_>,
         place: &mut Workplace,
     ) {
-        let own = self.first(to.value, first);
+        let own = self.gradient(to.value, first);
         let output = self.frozen.program.steps[index].output;
         let Workplace { buffers, lanes, masks, workspace, .. } = place;
         let mut target = to.slot.map(|slot| std::mem::take(&mut buffers[slot]));
@@ -144,7 +149,7 @@ impl Tile<'_> {
             weights,
             bias: None,
             images,
-            first: self.first(output, first),
+            first: self.gradient(output, first),
             firsts: [own, own, first],
             source: &buffers[from],
             ahead: self.ahead(Direction::Backward, stage, index, first, buffers),

@@ -3,7 +3,6 @@
 use super::frozen::HalfFrozen;
 use super::plan::Plan;
 use super::stages::{Stage, StageKind};
-use super::values::Scope;
 use super::weights::StepWeights;
 use super::wide::Wide;
 use super::workplace::Workplace;
@@ -94,11 +93,8 @@ impl Tile<'_> {
     }
 
     /// The first of these images in a value's buffer.
-    pub fn first(&self, value: usize, first: usize) -> usize {
-        match self.plan.places[value].scope {
-            Scope::Stage => 0,
-            Scope::Tile => first,
-        }
+    fn first(&self, value: usize, first: usize) -> usize {
+        self.plan.places[value].scope.first(first)
     }
 
     fn pool(&self, pool: &Pool, index: usize, first: usize, images: usize, place: &mut Workplace) {

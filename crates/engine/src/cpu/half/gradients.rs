@@ -44,8 +44,10 @@ pub(crate) struct To {
     /// `None` for the gradient by the images of a strip, which is f32.
     pub slot: Option<usize>,
     pub adds: bool,
-    /// Whether the value's mask completes it.
+    /// Whether the value's mask is applied.
     pub keeps: bool,
+    /// Whether it was applied to all that is there: then what adds nothing to a pixel may leave it.
+    pub kept: bool,
 }
 
 struct Planner<'a> {
@@ -54,9 +56,22 @@ struct Planner<'a> {
     places: &'a [Place],
     /// By value: the buffer of the gradient so far.
     slots: Vec<Option<usize>>,
+    /// By value: how far its gradient's buffer reaches.
+    scopes: Vec<Scope>,
+    /// By value: whether its mask was applied to the gradient so far.
+    kept: Vec<bool>,
 }
 
-/// By step; and the buffer of the gradient by the images, if that lies in cells.
+/// What is decided about gradients.
+pub(crate) struct Gradients {
+    /// By step: what its backward does.
+    pub actions: Vec<Vec<Backward>>,
+    /// By value: the scope of its gradient, which may have come to it from a value that lives longer.
+    pub scopes: Vec<Scope>,
+    /// The buffer of the gradient by the images, if that lies in cells.
+    pub by_images: Option<usize>,
+}
+
 pub(crate) fn plan(
     program: &Program,
     uses: &Uses,
@@ -65,11 +80,18 @@ pub(crate) fn plan(
     of: &[usize],
     room: &impl Fn(Scope, usize) -> usize,
     slots: &mut Slots,
-) -> (Vec<Vec<Backward>>, Option<usize>) {
-    let mut planner = Planner { program, uses, places, slots: vec![None; program.values.len()] };
-    let size = |value: usize| {
+) -> Gradients {
+    let mut planner = Planner {
+        program,
+        uses,
+        places,
+        slots: vec![None; program.values.len()],
+        scopes: places.iter().map(|place| place.scope).collect(),
+        kept: vec![false; program.values.len()],
+    };
+    let size = |value: usize, scope: Scope| {
         let stage = uses.producer[value].map_or(0, |index| of[index]);
-        (Source::Cells(places[value].gradient), room(places[value].scope, stage))
+        (Source::Cells(places[value].gradient), room(scope, stage))
     };
     let mut actions: Vec<Vec<Backward>> = Vec::new();
     let mut leaving: Vec<(usize, usize)> = Vec::new();
@@ -84,7 +106,7 @@ pub(crate) fn plan(
                 let shape = convolution_shape(program, step);
                 let tables = backward_passes(&shape).into_iter().map(|pass| {
                     // Where no tap leads, zeros are added to what is there, or written.
-                    let idle = pass.taps.is_empty() && to.adds && !to.keeps;
+                    let idle = pass.taps.is_empty() && to.adds && (to.kept || !to.keeps);
                     let (source, target) =
                         (places[step.output].gradient, places[step.input].gradient);
                     (!idle).then(|| table(&pass, source, target))
@@ -122,16 +144,16 @@ pub(crate) fn plan(
             leaving.push((step.output, slot));
         }
         leaving.retain(|&(value, slot)| {
-            let within = places[value].scope == Scope::Stage;
+            let within = planner.scopes[value] == Scope::Stage;
             if within {
-                let (layout, images) = size(value);
+                let (layout, images) = size(value, Scope::Stage);
                 slots.give(layout, images, slot);
             }
             !within
         });
         if index == 0 || of[index - 1] != of[index] {
             for (value, slot) in leaving.drain(..) {
-                let (layout, images) = size(value);
+                let (layout, images) = size(value, Scope::Tile);
                 slots.give(layout, images, slot);
             }
         }
@@ -139,7 +161,7 @@ pub(crate) fn plan(
     }
     actions.reverse();
     let by_images = planner.slots[program.input];
-    (actions, by_images)
+    Gradients { actions, scopes: planner.scopes, by_images }
 }
 
 fn table(pass: &kernels::half::HalfPass, source: CellLayout, target: CellLayout) -> Table {
@@ -164,17 +186,20 @@ impl Planner<'_> {
         index: usize,
         value: usize,
         after: Option<usize>,
-        size: &impl Fn(usize) -> (Source, usize),
+        size: &impl Fn(usize, Scope) -> (Source, usize),
         slots: &mut Slots,
     ) -> To {
         let adds = self.slots[value].is_some();
         let strip = matches!(self.places[value].value, Source::Strip(_));
         if !adds && !strip {
-            let (layout, images) = size(value);
+            let (layout, images) = size(value, self.scopes[value]);
             self.slots[value] = Some(slots.take(layout, images));
         }
-        let keeps = self.masked(value) && self.completes(index, value, after);
-        To { value, slot: self.slots[value], adds, keeps }
+        // A mask of a sum is the sum of masked parts.
+        let kept = adds && self.kept[value];
+        let keeps = self.masked(value) && (!adds || kept || self.completes(index, value, after));
+        self.kept[value] = keeps && (!adds || kept);
+        To { value, slot: self.slots[value], adds, keeps, kept }
     }
 
     /// Gives a gradient on as it is, or scaled; says whether the buffer only changed its name.
@@ -187,15 +212,21 @@ impl Planner<'_> {
         from: usize,
         may_rename: bool,
         scales: bool,
-        size: &impl Fn(usize) -> (Source, usize),
+        size: &impl Fn(usize, Scope) -> (Source, usize),
         slots: &mut Slots,
         found: &mut Vec<Backward>,
     ) -> bool {
         let output = self.program.steps[index].output;
-        let alike =
-            size(value) == size(output) && self.places[value].scope == self.places[output].scope;
-        if may_rename && alike && self.slots[value].is_none() {
+        // Within a stage a gradient may stay in the buffer that all images have: the stage takes its images one after
+        // another, and each finds its own part.
+        let scope = self.scopes[output];
+        let reaches = scope == Scope::Tile || self.places[value].scope == Scope::Stage;
+        let alike = self.places[value].gradient == self.places[output].gradient && reaches;
+        let same_room = size(value, scope) == size(output, scope);
+        if may_rename && alike && same_room && self.slots[value].is_none() {
             self.slots[value] = Some(from);
+            self.scopes[value] = scope;
+            self.kept[value] = false;
             if self.masked(value) && self.completes(index, value, after) {
                 found.push(Backward::Keep { value, slot: from });
             }

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub pools: Vec<Option<Pool>>,
     /// By step: what its backward does.
     pub backward: Vec<Vec<Backward>>,
+    /// By value: how far its gradient's buffer reaches.
+    pub gradient_scopes: Vec<Scope>,
     /// Numbers of every buffer.
     pub buffers: Vec<usize>,
     /// The buffer of the gradient by images that lie in cells.
@@ -55,8 +57,7 @@ impl Plan {
             Scope::Stage => stages[stage].images,
         };
         let value_slots = forward_slots(program, &uses, &places, &kinds, &of, &room, &mut slots);
-        let (backward, input_gradient) =
-            gradients::plan(program, &uses, &places, &kinds, &of, &room, &mut slots);
+        let gradients = gradients::plan(program, &uses, &places, &kinds, &of, &room, &mut slots);
         let forward = program.steps.iter().zip(&kinds);
         let forward = forward.map(|(step, kind)| forward_table(program, &places, step, *kind));
         let mask = |value: usize| {
@@ -73,8 +74,9 @@ impl Plan {
             pools: program.steps.iter().map(|step| pool(program, &places, step)).collect(),
             masks: (0..program.values.len()).map(mask).collect(),
             slots: value_slots,
-            backward,
-            input_gradient,
+            backward: gradients.actions,
+            gradient_scopes: gradients.scopes,
+            input_gradient: gradients.by_images,
             buffers: slots.lengths,
             stages,
 

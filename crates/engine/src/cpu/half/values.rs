@@ -13,6 +13,16 @@ pub(crate) enum Scope {
     Tile,
 }
 
+impl Scope {
+    /// Where image `first` of the session's tile lies, if it is the first of the stage's present images.
+    pub fn first(self, first: usize) -> usize {
+        match self {
+            Self::Stage => 0,
+            Self::Tile => first,
+        }
+    }
+}
+
 /// Forms in which a value is needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Forms {
