@@ -32,11 +32,27 @@ per_isa! {
     /// Shapes: `input` `[images, input_stride]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`, `output` `[images, outputs]`.
     pub fn forward(shape: &LinearShape, input: &[f32], weight: &[f32], bias: Option<&[f32]>, output: &mut [f32]) {
         shape.check(input.len(), weight.len(), output.len());
-        for (input, output) in input.chunks_exact(shape.input_stride).zip(output.chunks_exact_mut(shape.outputs)) {
-            let input = &input[..shape.inputs];
-            for (index, output) in output.iter_mut().enumerate() {
-                let product = dot(input, &weight[index * shape.inputs..][..shape.inputs]);
-                *output = product + bias.map_or(0.0, |bias| bias[index]);
+        // Weights outside: those of a thousand classes are larger than a second-level cache and are read once so.
+        for first in (0..shape.outputs).step_by(FOUR) {
+            let weight = &weight[first * shape.inputs..];
+            let images = input.chunks_exact(shape.input_stride).zip(output.chunks_exact_mut(shape.outputs));
+            for (input, output) in images {
+                let input = &input[..shape.inputs];
+                match &mut output[first..] {
+                    [a, b, c, d, ..] => [*a, *b, *c, *d] = dots(input, weight),
+                    rest => {
+                        for (output, weight) in rest.iter_mut().zip(weight.chunks_exact(shape.inputs)) {
+                            [*output] = dots(input, weight);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(bias) = bias {
+            for output in output.chunks_exact_mut(shape.outputs) {
+                for (output, bias) in output.iter_mut().zip(bias) {
+                    *output += bias;
+                }
             }
         }
     }
@@ -49,11 +65,17 @@ per_isa! {
     pub fn backward_input(shape: &LinearShape, output_gradient: &[f32], weight: &[f32], input_gradient: &mut [f32]) {
         shape.check(input_gradient.len(), weight.len(), output_gradient.len());
         input_gradient.fill(0.0);
-        let images = output_gradient.chunks_exact(shape.outputs).zip(input_gradient.chunks_exact_mut(shape.input_stride));
-        for (output, input) in images {
-            for (&gradient, weight) in output.iter().zip(weight.chunks_exact(shape.inputs)) {
-                for (input, &weight) in input.iter_mut().zip(weight) {
-                    *input += gradient * weight;
+        for first in (0..shape.outputs).step_by(FOUR) {
+            let weight = &weight[first * shape.inputs..];
+            let images = output_gradient.chunks_exact(shape.outputs).zip(input_gradient.chunks_exact_mut(shape.input_stride));
+            for (output, input) in images {
+                match &output[first..] {
+                    [a, b, c, d, ..] => add_products(&[*a, *b, *c, *d], weight, &mut input[..shape.inputs]),
+                    rest => {
+                        for (gradient, weight) in rest.iter().zip(weight.chunks_exact(shape.inputs)) {
+                            add_products(&[*gradient], weight, &mut input[..shape.inputs]);
+                        }
+                    }
                 }
             }
         }
@@ -68,9 +90,10 @@ per_isa! {
                            weight_gradient: &mut [f32], bias_gradient: &mut [f32]) {
         shape.check(input.len(), weight_gradient.len(), output_gradient.len());
         assert_eq!(bias_gradient.len(), shape.outputs, "bias gradient of {shape:?}");
-        for (input, output) in input.chunks_exact(shape.input_stride).zip(output_gradient.chunks_exact(shape.outputs)) {
-            let rows = weight_gradient.chunks_exact_mut(shape.inputs).zip(bias_gradient.iter_mut());
-            for (&gradient, (row, bias)) in output.iter().zip(rows) {
+        let rows = weight_gradient.chunks_exact_mut(shape.inputs).zip(bias_gradient.iter_mut());
+        for (index, (row, bias)) in rows.enumerate() {
+            for (input, output) in input.chunks_exact(shape.input_stride).zip(output_gradient.chunks_exact(shape.outputs)) {
+                let gradient = output[index];
                 *bias += gradient;
                 for (sum, &input) in row.iter_mut().zip(input) {
                     *sum += gradient * input;
@@ -80,19 +103,53 @@ per_isa! {
     }
 }
 
-/// Sixteen partial sums side by side, then one total: a fixed order that vectorises.
+/// Outputs computed at once: one chain of additions alone would wait for each.
+const FOUR: usize = 4;
+
+/// Products of `N` rows of weights with an input, each as sixteen partial sums side by side and then one total: a fixed
+/// order that vectorises.
 #[inline(always)]
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (left, left_rest) = left.as_chunks::<LANES>();
-    let (right, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left.iter().zip(right) {
-        for lane in 0..LANES {
-            sums[lane] += left[lane] * right[lane];
+fn dots<const N: usize>(input: &[f32], weights: &[f32]) -> [f32; N] {
+    let mut sums = [[0.0_f32; LANES]; N];
+    let (parts, rest) = input.as_chunks::<LANES>();
+    let length = input.len();
+    let weights = &weights[..N * length];
+    for (part, input) in parts.iter().enumerate() {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let weights = &weights[row * length + part * LANES..][..LANES];
+            for lane in 0..LANES {
+                sums[lane] += input[lane] * weights[lane];
+            }
         }
     }
-    let rest: f32 = left_rest.iter().zip(right_rest).map(|(l, r)| l * r).sum();
-    sums.iter().sum::<f32>() + rest
+    let mut totals = [0.0; N];
+    for row in 0..N {
+        let last = &weights[row * length + parts.len() * LANES..];
+        let mut total = 0.0;
+        for index in 0..rest.len() {
+            total += rest[index] * last[index];
+        }
+        let mut sum = 0.0;
+        for lane in 0..LANES {
+            sum += sums[row][lane];
+        }
+        totals[row] = sum + total;
+    }
+    totals
+}
+
+/// Adds `N` gradients times their rows of weights, in order.
+#[inline(always)]
+fn add_products<const N: usize>(gradients: &[f32; N], weights: &[f32], sums: &mut [f32]) {
+    let length = sums.len();
+    let weights = &weights[..N * length];
+    for (index, sum) in sums.iter_mut().enumerate() {
+        let mut total = *sum;
+        for row in 0..N {
+            total += gradients[row] * weights[row * length + index];
+        }
+        *sum = total;
+    }
 }
 
 #[cfg(test)]

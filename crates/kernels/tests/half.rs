@@ -398,3 +398,55 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
     }
     assert_eq!(padded(40), 48);
 }
+
+#[test]
+fn a_first_layer_with_stride_goes_back_in_one_pass() {
+    let images = 2;
+    for (case, (inputs, outputs, side, kernel)) in
+        [(3, 40, (14, 10), 7), (3, 32, (8, 12), 3), (1, 33, (6, 6), 5), (4, 64, (10, 8), 2)]
+            .into_iter()
+            .enumerate()
+    {
+        let shape = shape(inputs, outputs, side, kernel, 2);
+        let (rows, columns) = (shape.out_height(), shape.out_width());
+        let gradient = numbers(images * rows * columns * outputs, case as u32);
+        let weights = numbers(outputs * inputs * kernel * kernel, 50 + case as u32);
+        let expected = backward_f64(&shape, images, &gradient, &weights);
+        let depth = SpaceToDepth::of(&shape).expect("few channels and even sides");
+        let source = cells(outputs, (rows, columns), 1, 3, Columns::Together);
+        let read = filled(&source, images, &gradient);
+        let target = depth.layout();
+        let [pass] = &backward_passes(&depth.shape)[..] else { panic!("stride 1 has one pass") };
+        let table = Table::new(pass, Source::Cells(source), target, target, target)
+            .expect("windows at distance 1 over columns together");
+        let own = depth.weights(&weights);
+        let packed = pack(&depth.shape, &own, pass, Direction::Backward, Source::Cells(source));
+        for isa in Isa::available() {
+            let squares = target.plane_cells() * 16;
+            let mut lanes = vec![0.0; images * squares];
+            let job = Convolve {
+                table: &table,
+                weights: Weights::Packed(&packed),
+                bias: None,
+                images,
+                first: 0,
+                firsts: [0; 3],
+                source: &read,
+                ahead: Ahead::default(),
+            };
+            let mut workspace = Workspace::default();
+            convolve(isa, &job, Destination::Lanes(&mut lanes), &mut workspace);
+            let mut found = vec![0.0; expected.len()];
+            for (image, lanes) in lanes.chunks_exact(squares).enumerate() {
+                for channel in 0..inputs {
+                    let mut plane = vec![0.0; side.0 * side.1];
+                    depth.plane(lanes, channel, &mut plane);
+                    for (pixel, x) in plane.into_iter().enumerate() {
+                        found[(image * side.0 * side.1 + pixel) * inputs + channel] = x;
+                    }
+                }
+            }
+            assert_close(&found, &expected, &format!("{shape:?} {isa}"));
+        }
+    }
+}

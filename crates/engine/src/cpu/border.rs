@@ -102,14 +102,28 @@ pub(crate) fn store_input_gradient(
     pixels: &mut [f32],
 ) {
     let layout = program.values[program.input];
+    let (length, stride) = (layout.gradient_len(), layout.gradient_len() / layout.pixels());
+    store_planes(program, by_logits, pixels, |image, channel, plane| {
+        let column = gradient[image * length..][channel..length].iter().step_by(stride);
+        plane.iter_mut().zip(column).for_each(|(pixel, &x)| *pixel = x);
+    });
+}
+
+/// As [`store_input_gradient`], from whatever `fill` writes into the plane of an image and channel.
+pub(crate) fn store_planes(
+    program: &Program,
+    by_logits: &[f32],
+    pixels: &mut [f32],
+    fill: impl Fn(usize, usize, &mut [f32]),
+) {
+    let layout = program.values[program.input];
     let (channels, plane) = (layout.shape.channels, layout.pixels());
-    let stride = layout.gradient_len() / plane;
-    let images = pixels.chunks_exact_mut(channels * plane);
-    for (image, rows) in images.zip(gradient.chunks_exact(layout.gradient_len())) {
+    for (index, image) in pixels.chunks_exact_mut(channels * plane).enumerate() {
         for (channel, target) in image.chunks_exact_mut(plane).enumerate() {
-            let scale = program.input_scale.as_ref().map_or(1.0, |(scale, _)| scale[channel]);
-            let column = rows[channel..].iter().step_by(stride);
-            target.iter_mut().zip(column).for_each(|(pixel, &x)| *pixel = scale * x);
+            fill(index, channel, target);
+            if let Some((scale, _)) = &program.input_scale {
+                target.iter_mut().for_each(|pixel| *pixel *= scale[channel]);
+            }
         }
     }
     let rows = by_logits.chunks_exact(program.classes);

@@ -24,6 +24,7 @@ mod block;
 mod buffer;
 mod convert;
 mod convolve;
+mod depth;
 mod epilogue;
 mod layout;
 mod pack;
@@ -37,6 +38,7 @@ pub use arrange::{
 pub use buffer::{Lines, Number};
 pub use convert::{from_f32, narrow, to_f32, widen};
 pub use convolve::{Addend, Ahead, Convolve, Destination, Weights, Workspace, convolve};
+pub use depth::SpaceToDepth;
 pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack, pack_into};

@@ -193,14 +193,23 @@ fn store_gradient(
     let length = tile.count * program.values[input].gradient_len();
     let own = &tile.plan.places[input];
     match own.value {
-        Source::Strip(_) => {
-            border::store_input_gradient(
-                program,
-                &place.lanes[..length],
-                &by_logits.values,
-                pixels,
-            );
-        }
+        Source::Strip(_) => match &tile.plan.depth {
+            None => {
+                let rows = &place.lanes[..length];
+                border::store_input_gradient(program, rows, &by_logits.values, pixels);
+            }
+            Some(depth) => {
+                let squares = depth.shape.height * depth.shape.width * kernels::LANES;
+                border::store_planes(
+                    program,
+                    &by_logits.values,
+                    pixels,
+                    |image, channel, plane| {
+                        depth.plane(&place.lanes[image * squares..][..squares], channel, plane);
+                    },
+                );
+            }
+        },
         Source::Cells(_) if own.forms.cells => {
             let slot = tile.plan.input_gradient.expect("the gradient by the images has a buffer");
             let mut rows = vec![0.0; length];

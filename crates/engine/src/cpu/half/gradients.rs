@@ -1,7 +1,7 @@
 //! How gradients go back: for every step, which passes run, what they add to, and which mask completes a gradient.
 
 use super::super::lower::{Operation, Program};
-use super::plan::{Slots, convolution_shape};
+use super::plan::{Slots, convolution_shape, depth};
 use super::stages::Kind;
 use super::values::{Place, Scope, Uses};
 use kernels::half::{CellLayout, Source, Table, backward_passes, pointwise_pass};
@@ -103,13 +103,15 @@ pub(crate) fn plan(
             Kind::Convolution => {
                 let from = own.expect("the gradient of a convolution's result");
                 let to = planner.to(index, step.input, step.add, &size, slots);
-                let shape = convolution_shape(program, step);
+                let depth = depth(program, places, step);
+                let shape = depth
+                    .as_ref()
+                    .map_or_else(|| convolution_shape(program, step), |depth| depth.shape);
+                let target = depth.map_or(places[step.input].gradient, |depth| depth.layout());
                 let tables = backward_passes(&shape).into_iter().map(|pass| {
                     // Where no tap leads, zeros are added to what is there, or written.
                     let idle = pass.taps.is_empty() && to.adds && (to.kept || !to.keeps);
-                    let (source, target) =
-                        (places[step.output].gradient, places[step.input].gradient);
-                    (!idle).then(|| table(&pass, source, target))
+                    (!idle).then(|| table(&pass, places[step.output].gradient, target))
                 });
                 found.push(Backward::Convolution { tables: tables.collect(), from, to });
             }

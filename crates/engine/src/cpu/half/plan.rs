@@ -5,7 +5,7 @@ use super::gradients::{self, Backward};
 use super::stages::{Kind, Stage, kind, stages};
 use super::values::{Place, Scope, Uses, places};
 use kernels::ConvolutionShape;
-use kernels::half::{HalfPass, Pool, Source, Table, forward_pass, pointwise_pass};
+use kernels::half::{HalfPass, Pool, Source, SpaceToDepth, Table, forward_pass, pointwise_pass};
 use network::Activation;
 
 /// Everything about a network's passes over up to `images` images that does not depend on weights.
@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub gradient_scopes: Vec<Scope>,
     /// Numbers of every buffer.
     pub buffers: Vec<usize>,
+    /// How the gradient by images of a strip lies, if not pixel by pixel.
+    pub depth: Option<SpaceToDepth>,
     /// The buffer of the gradient by images that lie in cells.
     pub input_gradient: Option<usize>,
     /// By value made by a ReLU over cells: words of its mask.
@@ -68,8 +70,11 @@ impl Plan {
                 place.gradient.groups(images.next_multiple_of(16)) * place.gradient.group_cells()
             })
         };
+        let first = |step: &&Step| step.input == program.input;
+        let mut reading = program.steps.iter().filter(first);
         Self {
             images,
+            depth: reading.find_map(|step| depth(program, &places, step)),
             forward: forward.collect(),
             pools: program.steps.iter().map(|step| pool(program, &places, step)).collect(),
             masks: (0..program.values.len()).map(mask).collect(),
@@ -103,6 +108,12 @@ pub(crate) fn convolution_shape(program: &Program, step: &Step) -> ConvolutionSh
         },
         other => panic!("{other:?} is no convolution"),
     }
+}
+
+/// The convolution in whose place a first step goes back to the images, if that needs fewer passes.
+pub(crate) fn depth(program: &Program, places: &[Place], step: &Step) -> Option<SpaceToDepth> {
+    let strip = matches!(places[step.input].value, Source::Strip(_));
+    strip.then(|| SpaceToDepth::of(&convolution_shape(program, step))).flatten()
 }
 
 fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {

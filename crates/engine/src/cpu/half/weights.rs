@@ -1,11 +1,12 @@
 //! A network's parameters as the half-precision kernels read them.
 
 use super::super::lower::{Operation, Program};
-use super::plan::{Plan, convolution_shape};
+use super::plan::{Plan, convolution_shape, depth};
 use super::stages::Kind;
 use kernels::half::{CELL, Direction, PackedHalf, Source, backward_passes, forward_pass, pack};
 use network::Network;
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// One step's.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> Step
             let shape = convolution_shape(program, step);
             let (weights, bias) = match &step.operation {
                 Operation::Convolution { weight, bias, .. } => (
-                    std::borrow::Cow::Borrowed(&network.parameters[*weight].values[..]),
+                    Cow::Borrowed(&network.parameters[*weight].values[..]),
                     bias.map_or(Vec::new(), |bias| network.parameters[bias].values.clone()),
                 ),
                 Operation::Subsample { pad_before, .. } => {
@@ -58,16 +59,20 @@ fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> Step
                     for channel in 0..shape.in_channels {
                         kept[(channel + pad_before) * shape.in_channels + channel] = 1.0;
                     }
-                    (std::borrow::Cow::Owned(kept), Vec::new())
+                    (Cow::Owned(kept), Vec::new())
                 }
                 other => panic!("{other:?} is no convolution"),
             };
             let source = plan.places[step.input].value;
             let gradient = Source::Cells(plan.places[step.output].gradient);
-            let passes = backward_passes(&shape);
+            let (back, back_weights) = match depth(program, &plan.places, step) {
+                Some(depth) => (depth.shape, Cow::Owned(depth.weights(&weights))),
+                None => (shape, Cow::Borrowed(&weights[..])),
+            };
+            let passes = backward_passes(&back);
             let backward = passes
                 .iter()
-                .map(|pass| pack(&shape, &weights, pass, Direction::Backward, gradient));
+                .map(|pass| pack(&back, &back_weights, pass, Direction::Backward, gradient));
             StepWeights::Convolution {
                 forward: pack(&shape, &weights, &forward_pass(&shape), Direction::Forward, source),
                 backward: backward.collect(),

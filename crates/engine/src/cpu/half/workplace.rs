@@ -25,13 +25,17 @@ impl Workplace {
         let won = |pool: &Option<Pool>| {
             vec![0; pool.as_ref().map_or(0, |pool| plan.images * pool.winners())]
         };
+        let squares = match &plan.depth {
+            Some(depth) => depth.shape.height * depth.shape.width,
+            None => pixels,
+        };
         let mask = |words: &Option<usize>| Lines::zeros(words.unwrap_or(0));
         Self {
             images: plan.images,
             buffers: plan.buffers.iter().map(|&length| Lines::zeros(length)).collect(),
             masks: plan.masks.iter().map(mask).collect(),
             winners: plan.pools.iter().map(won).collect(),
-            lanes: Lines::zeros(plan.images * pixels * kernels::LANES),
+            lanes: Lines::zeros(plan.images * squares * kernels::LANES),
             workspace: Workspace::default(),
         }
     }
