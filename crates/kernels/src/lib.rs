@@ -21,6 +21,7 @@ pub mod mapping;
 pub mod memory;
 pub mod norm;
 pub mod peak;
+pub mod pixels;
 pub mod pooling;
 pub mod priority;
 mod vector;

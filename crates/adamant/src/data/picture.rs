@@ -9,6 +9,7 @@ use std::path::Path;
 use network::Shape;
 
 use super::error::DataError;
+use super::resize::{Region, fastest};
 use super::{jpeg, portable};
 
 /// Pixels a picture may have: beyond it Pillow warns of a bomb; a header may claim four billion in twenty bytes.
@@ -34,6 +35,10 @@ pub struct Picture {
     pub channels: usize,
     /// Its bytes, `[H, W, C]`.
     pub pixels: Vec<u8>,
+    /// Which part of it `pixels` holds; all, unless a part was asked for.
+    pub(super) part: Region,
+    /// Bytes from one pixel to the next: the channels, or four for three.
+    pub(super) spacing: usize,
 }
 
 impl Picture {
@@ -46,7 +51,21 @@ impl Picture {
     ///
     /// Shapes: `into` is `[C, H, W]`.
     pub fn planes(&self, into: &mut [u8]) {
-        planes(&self.pixels, self.channels, into);
+        planes(&self.pixels, self.spacing, into);
+    }
+
+    /// Puts pixels that are four bytes apart side by side.
+    fn pack(&mut self) {
+        if self.spacing == self.channels {
+            return;
+        }
+        let count = self.pixels.len() / self.spacing;
+        for pixel in 0..count {
+            let from = pixel * self.spacing;
+            self.pixels.copy_within(from..from + self.channels, pixel * self.channels);
+        }
+        self.pixels.truncate(count * self.channels);
+        self.spacing = self.channels;
     }
 }
 
@@ -67,12 +86,28 @@ pub fn decode(
     colours: Colours,
     into: &mut Picture,
 ) -> Result<(), DataError> {
+    decode_part(file, name, colours, &Region::whole, into)?;
+    into.pack();
+    Ok(())
+}
+
+/// Which part of a picture of a width and a height is wanted.
+pub(super) type Wanted<'a> = &'a dyn Fn(usize, usize) -> Region;
+
+/// As [`decode`], but `into` may hold no more than the part that is wanted, and pixels four bytes apart.
+pub(super) fn decode_part(
+    file: &[u8],
+    name: &Path,
+    colours: Colours,
+    wanted: Wanted<'_>,
+    into: &mut Picture,
+) -> Result<(), DataError> {
     let decoded = if file.is_empty() {
         Err("0 bytes, expected a PNG or JPEG file".to_owned())
     } else if file.starts_with(b"\x89PNG") {
         portable::decode(file, colours, into)
     } else if file.starts_with(&[0xff, 0xd8]) {
-        jpeg::decode(file, colours, into)
+        jpeg::decode(file, colours, wanted, into)
     } else {
         let first = &file[..file.len().min(4)];
         Err(format!(
@@ -93,20 +128,20 @@ pub(super) fn check_size(width: usize, height: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Pixel by pixel to plane by plane.
-pub(super) fn planes(pixels: &[u8], channels: usize, into: &mut [u8]) {
-    let plane = into.len() / channels;
-    match channels {
+/// Pixel by pixel to plane by plane; of pixels of four bytes the last is left out.
+pub(super) fn planes(pixels: &[u8], spacing: usize, into: &mut [u8]) {
+    match spacing {
         1 => into.copy_from_slice(pixels),
         3 => {
-            let (red, rest) = into.split_at_mut(plane);
-            let (green, blue) = rest.split_at_mut(plane);
+            let (red, rest) = into.split_at_mut(pixels.len() / 3);
+            let (green, blue) = rest.split_at_mut(pixels.len() / 3);
             let outputs = red.iter_mut().zip(green).zip(blue);
             for (pixel, ((red, green), blue)) in pixels.chunks_exact(3).zip(outputs) {
                 (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
             }
         }
-        _ => unreachable!("a decoded picture has one or three channels"),
+        4 => kernels::pixels::jpeg_colour::to_planes(fastest(), pixels, into),
+        _ => unreachable!("a pixel has one, three or four bytes"),
     }
 }
 
@@ -188,7 +223,7 @@ mod tests {
     #[test]
     fn planes_are_the_same_bytes_in_another_order() {
         let pixels = vec![1, 2, 3, 4, 5, 6];
-        let picture = Picture { width: 2, height: 1, channels: 3, pixels };
+        let picture = Picture { channels: 3, spacing: 3, pixels, ..Picture::default() };
         let mut planes = [0; 6];
         picture.planes(&mut planes);
         assert_eq!(planes, [1, 4, 2, 5, 3, 6]);

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use png::{ColorType, Limits, Transformations};
 
 use super::picture::{Colours, MOST_PIXELS, Picture, check_size};
+use super::resize::Region;
 
 /// Decodes a PNG file: palettes become colours, 16 bits a channel their upper eight, transparency is dropped.
 pub(super) fn decode(file: &[u8], colours: Colours, into: &mut Picture) -> Result<(), String> {
@@ -36,6 +37,7 @@ pub(super) fn decode(file: &[u8], colours: Colours, into: &mut Picture) -> Resul
         (1 | 2, Colours::AsStored) => 1,
         _ => 3,
     };
+    (into.spacing, into.part) = (into.channels, Region::whole(width, height));
     rearrange(&mut into.pixels, stored, into.channels);
     Ok(())
 }

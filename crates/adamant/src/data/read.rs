@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use network::Shape;
 
-use super::dataset::{Dataset, Pixels};
+use super::dataset::{self, Dataset};
 use super::error::DataError;
 use super::framing::{Framing, centre_crop};
 use super::picture::{self, Colours, Picture, planes};
 use super::pictures::Stored;
-use super::resize::{Resampling, Resizer};
+use super::resize::{Pixels, Region, Resampling, Resizer};
 
 /// Memory that reading uses again for the next image.
 #[derive(Debug, Default)]
@@ -44,13 +44,13 @@ impl Dataset {
         };
         let Scratch { file, picture, resizer, resampled } = scratch;
         let pictures = match self.pixels() {
-            Pixels::Memory(bytes) => {
+            dataset::Pixels::Memory(bytes) => {
                 let length = self.stored().len();
                 let bytes = &bytes[position * length..(position + 1) * length];
                 let task = cut(self.stored().width, self.stored().height);
                 return self.cut_planes(bytes, self.stored(), task, resizer, into);
             }
-            Pixels::Pictures(pictures) => pictures,
+            dataset::Pixels::Pictures(pictures) => pictures,
         };
         let same = |found: Shape| match self.framing() {
             Framing::AsStored if found != self.shape() => Err(DataError::PictureShape {
@@ -73,19 +73,24 @@ impl Dataset {
                     Framing::AsStored => Colours::AsStored,
                     Framing::CentreCrop { .. } => Colours::Rgb,
                 };
-                picture::decode(file, &pictures.name(position), colours, picture)?;
+                let wanted = |width: usize, height: usize| {
+                    cut(width, height).map_or(Region::whole(width, height), |task| task.needed())
+                };
+                let name = pictures.name(position);
+                picture::decode_part(file, &name, colours, &wanted, picture)?;
                 same(picture.shape())?;
                 let Some(task) = cut(picture.width, picture.height) else {
                     picture.planes(into);
                     return Ok(());
                 };
-                resampled.resize(into.len(), 0);
-                let (pixels, row) = (&picture.pixels, picture.width * picture.channels);
-                match picture.channels {
-                    1 => resizer.run::<1>(pixels, row, &task, resampled),
-                    _ => resizer.run::<3>(pixels, row, &task, resampled),
+                let pixels = Pixels { bytes: &picture.pixels, part: picture.part };
+                resampled.resize(task.window.width * task.window.height * picture.spacing, 0);
+                match picture.spacing {
+                    1 => resizer.run::<1>(pixels, &task, resampled),
+                    3 => resizer.run::<3>(pixels, &task, resampled),
+                    _ => resizer.run::<4>(pixels, &task, resampled),
                 }
-                planes(resampled, picture.channels, into);
+                planes(resampled, picture.spacing, into);
                 Ok(())
             }
         }
@@ -107,7 +112,7 @@ impl Dataset {
         let (from, to) = (stored.height * stored.width, self.shape().height * self.shape().width);
         for (channel, plane) in into.chunks_exact_mut(to).enumerate() {
             let channel = channel.min(stored.channels - 1);
-            resizer.run::<1>(&bytes[channel * from..][..from], stored.width, &task, plane);
+            resizer.plane(&bytes[channel * from..][..from], stored, &task, plane);
         }
         Ok(())
     }

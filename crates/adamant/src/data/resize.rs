@@ -3,10 +3,20 @@
 //! Source: Pillow's `Resample.c`; torchvision resizes pictures with it. Kept exact so that a figure measured on pictures
 //! prepared elsewhere can be compared; rounding to bytes between the passes and 22 bits of weight are part of that.
 
+use std::sync::OnceLock;
+
+use kernels::Isa;
+use kernels::pixels::resample::{self, PRECISION, ROWS};
+use network::Shape;
 use serde::{Deserialize, Serialize};
 
-/// Bits of a weight behind the point.
-const PRECISION: u32 = 32 - 8 - 2;
+/// The instructions for the inner loops on pixels; the bytes are the same with all of them.
+///
+/// What `ADAMANT_ISA` names; the engine refuses a name that is none.
+pub(super) fn fastest() -> Isa {
+    static FASTEST: OnceLock<Isa> = OnceLock::new();
+    *FASTEST.get_or_init(|| Isa::best().unwrap_or(Isa::Portable))
+}
 
 /// Which kernel weighs source pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -46,7 +56,7 @@ impl Filter {
 }
 
 /// A rectangle of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Region {
     /// Pixels left of it.
     pub left: usize,
@@ -80,6 +90,31 @@ pub struct Resampling {
     pub filter: Filter,
 }
 
+impl Resampling {
+    /// The source pixels that the window needs.
+    pub(super) fn needed(&self) -> Region {
+        let Self { region, window, filter, .. } = *self;
+        let axis = |input: usize, output: usize, from: usize, count: usize| {
+            let (first, _) = span(input, output, from, filter);
+            let (last, taps) = span(input, output, from + count - 1, filter);
+            (first, last + taps - first)
+        };
+        let (left, width) = axis(region.width, self.width, window.left, window.width);
+        let (top, height) = axis(region.height, self.height, window.top, window.height);
+        Region { left: region.left + left, top: region.top + top, width, height }
+    }
+}
+
+/// First source position and number of source positions that have a weight in output `at`.
+fn span(input: usize, output: usize, at: usize, filter: Filter) -> (usize, usize) {
+    let scale = input as f64 / output as f64;
+    let support = filter.support() * scale.max(1.0);
+    let center = (at as f64 + 0.5) * scale;
+    // `as usize` makes what is below zero zero.
+    let first = (center - support + 0.5) as usize;
+    (first, ((center + support + 0.5) as usize).min(input) - first)
+}
+
 /// Weights of one axis.
 #[derive(Debug, Default)]
 struct Weights {
@@ -103,10 +138,8 @@ impl Weights {
         let mut row = vec![0.0; self.stride];
         for (slot, values) in self.values.chunks_exact_mut(self.stride).enumerate() {
             let center = ((from + slot) as f64 + 0.5) * scale;
-            // `as usize` makes what is below zero zero.
-            let first = (center - support + 0.5) as usize;
-            let end = ((center + support + 0.5) as usize).min(input);
-            let row = &mut row[..end - first];
+            let (first, count) = span(input, output, from + slot, filter);
+            let row = &mut row[..count];
             let inverse = 1.0 / widened;
             let mut total = 0.0;
             for (offset, weight) in row.iter_mut().enumerate() {
@@ -118,7 +151,7 @@ impl Weights {
                 let scaled = share * f64::from(1 << PRECISION);
                 *value = (if share < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32;
             }
-            self.spans.push((first, end - first));
+            self.spans.push((first, count));
         }
     }
 }
@@ -129,6 +162,18 @@ pub(super) struct Resizer {
     columns: Weights,
     rows: Weights,
     between: Vec<u8>,
+    woven: Vec<u8>,
+    /// The last rows, where fewer are left than go across together.
+    last: Vec<u8>,
+}
+
+/// Pixels in memory, perhaps of a part of a picture only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels<'a> {
+    /// Row by row.
+    pub bytes: &'a [u8],
+    /// Where they are in the picture.
+    pub part: Region,
 }
 
 fn to_byte(sum: i32) -> u8 {
@@ -138,38 +183,67 @@ fn to_byte(sum: i32) -> u8 {
 const HALF: i32 = 1 << (PRECISION - 1);
 
 impl Resizer {
-    /// Resamples a picture of `CHANNELS` interleaved channels and `row` bytes a row.
+    /// Resamples one plane of a whole picture.
     ///
-    /// Shapes: `into` is `[window.height, window.width, CHANNELS]`.
-    pub(super) fn run<const CHANNELS: usize>(
+    /// Shapes: `plane` is `[shape.height, shape.width]`, `into` is `[window.height, window.width]`.
+    pub(super) fn plane(&mut self, plane: &[u8], shape: Shape, task: &Resampling, into: &mut [u8]) {
+        let part = Region::whole(shape.width, shape.height);
+        self.run::<1>(Pixels { bytes: plane, part }, task, into);
+    }
+
+    /// Resamples pixels of `SPACING` bytes; the part that is there holds all that is needed.
+    ///
+    /// Shapes: `into` is `[window.height, window.width, SPACING]`.
+    pub(super) fn run<const SPACING: usize>(
         &mut self,
-        pixels: &[u8],
-        row: usize,
+        pixels: Pixels<'_>,
         task: &Resampling,
         into: &mut [u8],
     ) {
         let Resampling { region, window, filter, .. } = *task;
+        let Pixels { bytes, part } = pixels;
         self.columns.fill(region.width, task.width, window.left, window.width, filter);
         self.rows.fill(region.height, task.height, window.top, window.height, filter);
+        for (first, _) in &mut self.columns.spans {
+            *first = *first + region.left - part.left;
+        }
         let first = self.rows.spans[0].0;
         let last = self.rows.spans[window.height - 1];
         let needed = last.0 + last.1 - first;
-        let length = window.width * CHANNELS;
-        self.between.resize(needed * length, 0);
-        for (offset, output) in self.between.chunks_exact_mut(length).enumerate() {
-            let start = (region.top + first + offset) * row + region.left * CHANNELS;
-            let source = &pixels[start..start + region.width * CHANNELS];
-            across::<CHANNELS>(source, &self.columns, output);
+        let (length, row) = (window.width * SPACING, part.width * SPACING);
+        // As many rows as go across together; those too many are never read.
+        self.between.resize(needed.next_multiple_of(ROWS) * length, 0);
+        let isa = fastest();
+        let Weights { spans, values, stride } = &self.columns;
+        for (group, output) in self.between.chunks_exact_mut(ROWS * length).enumerate() {
+            let top = region.top + first + group * ROWS - part.top;
+            let left = ROWS.min(needed - group * ROWS);
+            let rows = &bytes[top * row..(top + left) * row];
+            if SPACING == 4 {
+                self.woven.resize(ROWS * row, 0);
+                let mut all = rows;
+                if left < ROWS {
+                    self.last.clear();
+                    self.last.extend_from_slice(rows);
+                    self.last.resize(ROWS * row, 0);
+                    all = &self.last;
+                }
+                resample::across(isa, all, &mut self.woven, spans, values, *stride, output);
+            } else {
+                for (row, output) in rows.chunks_exact(row).zip(output.chunks_exact_mut(length)) {
+                    across::<SPACING>(row, &self.columns, output);
+                }
+            }
         }
         for (position, output) in into.chunks_exact_mut(length).enumerate() {
             let (start, count) = self.rows.spans[position];
             let weights = &self.rows.values[position * self.rows.stride..][..count];
-            down(&self.between[(start - first) * length..], weights, output);
+            resample::down(isa, &self.between[(start - first) * length..], weights, output);
         }
     }
 }
 
-/// One row.
+/// One row of pixels that are not four bytes apart: pictures that are no ordinary photographs.
 fn across<const CHANNELS: usize>(source: &[u8], weights: &Weights, output: &mut [u8]) {
     let rows = weights.values.chunks_exact(weights.stride);
     for ((pixel, &(first, count)), values) in
@@ -183,31 +257,6 @@ fn across<const CHANNELS: usize>(source: &[u8], weights: &Weights, output: &mut 
             }
         }
         for (byte, &sum) in pixel.iter_mut().zip(&sums) {
-            *byte = to_byte(sum);
-        }
-    }
-}
-
-/// One row out of as many as there are weights.
-fn down(rows: &[u8], weights: &[i32], output: &mut [u8]) {
-    /// Columns at a time: their sums stay in registers.
-    const BLOCK: usize = 32;
-    let length = output.len();
-    for (block, output) in output.chunks_mut(BLOCK).enumerate() {
-        let mut sums = [HALF; BLOCK];
-        for (line, &weight) in rows.chunks_exact(length).zip(weights) {
-            let line = &line[block * BLOCK..][..output.len()];
-            if let Ok(line) = <&[u8; BLOCK]>::try_from(line) {
-                for (sum, &byte) in sums.iter_mut().zip(line) {
-                    *sum += i32::from(byte) * weight;
-                }
-            } else {
-                for (sum, &byte) in sums.iter_mut().zip(line) {
-                    *sum += i32::from(byte) * weight;
-                }
-            }
-        }
-        for (byte, &sum) in output.iter_mut().zip(&sums) {
             *byte = to_byte(sum);
         }
     }
@@ -232,7 +281,13 @@ mod tests {
 
     fn run(picture: &Picture, task: &Resampling) -> Vec<u8> {
         let mut into = vec![0; task.window.width * task.window.height * 3];
-        Resizer::default().run::<3>(&picture.pixels, picture.width * 3, task, &mut into);
+        let part = Region::whole(picture.width, picture.height);
+        Resizer::default().run::<3>(Pixels { bytes: &picture.pixels, part }, task, &mut into);
+        let four: Vec<u8> = picture.pixels.chunks(3).flat_map(|p| [p[0], p[1], p[2], 9]).collect();
+        let mut padded = vec![0; task.window.width * task.window.height * 4];
+        Resizer::default().run::<4>(Pixels { bytes: &four, part }, task, &mut padded);
+        let expected: Vec<u8> = padded.chunks(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+        assert_eq!(into, expected, "pixels of three and of four bytes");
         into
     }
 
@@ -273,7 +328,7 @@ mod tests {
         for channel in 0..3 {
             let mut into = vec![0; 19 * 23];
             let plane = &planes[channel * 37 * 29..][..37 * 29];
-            Resizer::default().run::<1>(plane, 37, &task, &mut into);
+            Resizer::default().plane(plane, picture.shape(), &task, &mut into);
             let expected: Vec<u8> = together.iter().skip(channel).step_by(3).copied().collect();
             assert_eq!(into, expected);
         }
@@ -292,11 +347,11 @@ mod tests {
     #[test]
     fn extreme_proportions_take_little_memory() {
         let width = 1_000_000;
-        let picture = Picture { width, height: 1, channels: 3, pixels: vec![7; width * 3] };
+        let pixels = Pixels { bytes: &vec![7; width * 3], part: Region::whole(width, 1) };
         let task = centre_crop(width, 1, 256, 224, Filter::Bilinear);
         let mut into = vec![0; 224 * 224 * 3];
         let mut resizer = Resizer::default();
-        resizer.run::<3>(&picture.pixels, width * 3, &task, &mut into);
+        resizer.run::<3>(pixels, &task, &mut into);
         assert!(into.iter().all(|&byte| byte == 7));
         assert!(resizer.between.capacity() < 1 << 20 && resizer.columns.values.len() < 4096);
     }

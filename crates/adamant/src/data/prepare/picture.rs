@@ -96,7 +96,7 @@ fn resampled(
     let mut bytes = vec![0; smaller.len()];
     let (from, to) = (shape.height * shape.width, task.height * task.width);
     for (source, into) in planes.chunks_exact(from).zip(bytes.chunks_exact_mut(to)) {
-        resizer.run::<1>(source, shape.width, task, into);
+        resizer.plane(source, shape, task, into);
     }
     (smaller, bytes)
 }

@@ -1,4 +1,4 @@
-//! JPEG files to bytes.
+//! Every kind of JPEG file to pixels, by zune-jpeg: progressive, CMYK, other samplings.
 
 use std::io::Cursor;
 
@@ -6,15 +6,11 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::picture::{Colours, Picture, check_size};
+use super::super::picture::{Colours, Picture, check_size};
+use super::super::resize::Region;
 
 /// Decodes a JPEG file; CMYK and YCCK are read as Adobe writes them and become red, green and blue as in Pillow.
-pub(super) fn decode(file: &[u8], colours: Colours, into: &mut Picture) -> Result<(), String> {
-    // The decoder, even when strict, fills in the end of a file that stops within its last blocks. Compressed data
-    // never contains a marker, so a whole file has its end marker behind its last start of scan.
-    if !ends(file) {
-        return Err(format!("broken JPEG: {} bytes end before its end marker", file.len()));
-    }
+pub fn decode(file: &[u8], colours: Colours, into: &mut Picture) -> Result<(), String> {
     // Strict: otherwise missing data in the middle becomes plain grey without an error.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -39,25 +35,14 @@ pub(super) fn decode(file: &[u8], colours: Colours, into: &mut Picture) -> Resul
     into.pixels.resize(width * height * channels, 0);
     decoder.decode_into(&mut into.pixels).map_err(broken)?;
     (into.width, into.height, into.channels) = (width, height, channels);
+    into.part = Region::whole(width, height);
     if channels == 4 {
         to_rgb(&mut into.pixels, input == ColorSpace::YCCK);
         into.pixels.truncate(width * height * 3);
         into.channels = 3;
     }
+    into.spacing = into.channels;
     Ok(())
-}
-
-/// Whether an end marker follows the last start of scan.
-fn ends(file: &[u8]) -> bool {
-    // From behind: in a whole file the end marker is among the last bytes.
-    for pair in file.windows(2).rev() {
-        match pair {
-            [0xff, 0xd9] => return true,
-            [0xff, 0xda] => return false,
-            _ => {}
-        }
-    }
-    false
 }
 
 /// Four bytes a pixel to three, in place. Source: Pillow, `CMYK;I` (Adobe stores inverted values) and `cmyk2rgb`.
