@@ -387,6 +387,76 @@ mod g33_protocols {
     }
 
     #[test]
+    fn distances_go_through_ledger_and_parts() {
+        let setting = Setting { attacks: "fgsm,deepfool,fab-20", ..Setting::new() };
+        succeeds(&setting.evaluate("whole", &["--distances"]));
+        let report: Value =
+            serde_json::from_str(&setting.read("whole", "evaluation.json")).unwrap();
+        for attack in 1..3 {
+            let attack = &report["attacks"][attack];
+            assert_eq!(attack["attacked"], 23, "all that are right as they are");
+            assert!(attack["distances"]["median"].as_f64().unwrap() > 0.0, "{attack}");
+        }
+        let line = setting.read("whole", "verdicts.jsonl").lines().nth(1).unwrap().to_string();
+        assert!(line.contains("\"distance\":0."), "{line}");
+        for part in ["1/2", "2/2"] {
+            let folder = part.replace('/', "-of-");
+            succeeds(&setting.evaluate(&folder, &["--distances", "--part", part]));
+        }
+        succeeds(&setting.run(&["merge", "1-of-2", "2-of-2", "--out", "merged", "--quiet"]));
+        let verdicts = |folder| setting.read(folder, "verdicts.jsonl");
+        assert_eq!(verdicts("merged"), verdicts("whole"));
+        refused(&Setting::new().evaluate("none", &["--distances"]), &["nearest", "fab"]);
+    }
+
+    #[test]
+    fn images_crafted_on_a_second_model_are_tried_on_the_first() {
+        let mut setting = Setting::new();
+        let mut other = small_network();
+        for parameter in other.parameters.iter_mut().filter(|p| p.name == "conv1.weight") {
+            parameter.values.iter_mut().for_each(|value| *value *= 1.1);
+        }
+        other.write(&setting.path("other.safetensors")).unwrap();
+        refused(&setting.evaluate("lost", &["--surrogate", "other.safetensors"]), &["transfer-"]);
+        setting.attacks = "transfer-pgd-10,pgd-10";
+        refused(&setting.evaluate("lost", &[]), &["transfer-pgd-10", "--surrogate"]);
+        succeeds(&setting.evaluate("by-other", &["--surrogate", "other.safetensors"]));
+        succeeds(&setting.evaluate("by-itself", &["--surrogate", "model.safetensors"]));
+        let broken = |folder: &str| {
+            let report = setting.read(folder, "evaluation.json");
+            let report: Value = serde_json::from_str(&report).unwrap();
+            let attacks = report["attacks"].as_array().unwrap();
+            assert_eq!(attacks[0]["name"], "transfer-pgd-10");
+            assert_eq!(attacks[0]["backward_passes"], 0, "of the judged model");
+            let robust = |attack: &Value| attack["robust_accuracy"].as_f64().unwrap();
+            (robust(&attacks[0]), robust(&attacks[1]))
+        };
+        let (own, after) = broken("by-itself");
+        assert_eq!(own, after, "on itself a transfer attack is the attack");
+        assert!(broken("by-other").0 >= own);
+        let again = ["--resume", "--surrogate", "model.safetensors"];
+        refused(&setting.evaluate("by-other", &again), &["attacks.1.settings.surrogate"]);
+    }
+
+    #[test]
+    fn images_of_the_training_are_flagged_in_every_part_and_when_merged() {
+        let setting = Setting::golden();
+        fs::create_dir(setting.path("run")).unwrap();
+        let recipe = "[data]\nsource = \"bin:images.bin\"\n";
+        fs::write(setting.path("run/recipe.toml"), recipe).unwrap();
+        fs::copy(setting.path("model.safetensors"), setting.path("run/best.safetensors")).unwrap();
+        for (out, part) in [("whole", "1/1"), ("first", "1/2"), ("second", "2/2")] {
+            let judge = ["evaluate", "run", "--attacks", "clean", "--samples", "6"];
+            succeeds(&setting.run(&[&judge[..], &["--out", out, "--part", part]].concat()));
+        }
+        succeeds(&setting.run(&["merge", "first", "second", "--out", "merged", "--quiet"]));
+        for folder in ["whole", "merged"] {
+            let report = setting.read(folder, "evaluation.json");
+            assert!(report.contains("\"no-test-images\""), "{folder}: {report}");
+        }
+    }
+
+    #[test]
     fn a_grid_shows_what_an_attack_changed() {
         let setting = Setting::golden();
         let attack =

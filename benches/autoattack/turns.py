@@ -4,7 +4,7 @@ python3 benches/autoattack/turns.py MODEL --data bin:IMAGES.bin --eps 1/255 --pa
 
 MODEL is a CIFAR ResNet that adamant wrote (a .safetensors file); data are a CIFAR binary file or `fashion-sample`. The images
 go through in parts: each part through one program, then the other, who goes first alternating, so that other load on
-the machine falls on both. Of adamant the whole process counts, from start to written files; of the official code the
+the machine falls on both; where it is heavy, compare seconds of the processor, with one thread. Of adamant the whole process counts, from start to written files; of the official code the
 evaluation alone, compiled and warm. RESULT.json grows part by part, and a second call continues it.
 """
 import argparse
@@ -83,7 +83,8 @@ for part in range(len(result["parts"]) + 1, (args.only or args.parts) + 1):
         result["total"][name] = {key: total(name, key) for key in ("robust", "seconds", "processor_seconds")}
         for key in ("forward_passes", "backward_passes"):
             result["total"][name][key] = sum(a[key] for turn in result["parts"] for a in turn[name]["attacks"])
-    result["total"]["times_faster"] = round(total("official", "seconds") / total("adamant", "seconds"), 2)
+    for key in ("seconds", "processor_seconds"):
+        result["total"][f"times_faster_in_{key}"] = round(total("official", key) / total("adamant", key), 2)
     with open(args.out + ".unfinished", "w") as file:
         json.dump(result, file, indent=1)
     os.rename(args.out + ".unfinished", args.out)

@@ -539,3 +539,39 @@ mod g4_nulls {
         assert_eq!(report.attacks[0].success_rate, 0.0);
     }
 }
+
+mod g9_distances {
+    use super::*;
+    use adamant::evaluate::audit::Networks;
+    use adamant::evaluate::{Conduct, Distances};
+
+    #[test]
+    fn distances_are_those_to_the_boundary_for_images_that_other_attacks_broke_too() {
+        let named = |name| parse(name, &AttackDefaults::new(evaluator(vec![]).threat)).unwrap();
+        let push = boxed(Scripted::new("push", shift(-0.1)));
+        let evaluator = evaluator(vec![push, named("deepfool"), named("fab")]);
+        let run = |distances| {
+            let conduct = Conduct { distances, ..Conduct::default() };
+            let subject = Subject { model: "linear".into(), data: "ramp".into() };
+            let networks = Networks::new(&HALF, &HALF);
+            evaluator.conduct_frozen(&networks, subject, &ramp(), &mut Silent, conduct).unwrap()
+        };
+        let told = run(Distances::Told);
+        for attack in &told.attacks[1..] {
+            let distances = attack.distances.as_ref().unwrap();
+            assert_eq!((attack.attacked, distances.found), (5, 5), "{}", attack.name);
+            // The third of five: 0.75 is 0.25 from 0.5.
+            assert!((distances.median.unwrap() / 0.25 - 1.0).abs() < 0.01, "{distances:?}");
+        }
+        for (verdict, exact) in told.verdict_list[5..].iter().zip([0.05, 0.15, 0.25, 0.35, 0.45]) {
+            let distance = verdict.distance.unwrap();
+            assert!((distance / exact - 1.0).abs() < 0.01, "{distance} for {exact}");
+            assert_eq!(verdict.broken_by.is_some(), distance <= 0.25 + 1e-6);
+        }
+        assert!(told.verdict_list[..5].iter().all(|verdict| verdict.distance.is_none()));
+        let ignored = run(Distances::Ignored);
+        assert_eq!(ignored.attacks[1].attacked, 4, "what is broken stays alone");
+        assert_eq!(ignored.attacks[1].distances, None);
+        assert!(ignored.worst_case_accuracy.unwrap() <= told.worst_case_accuracy.unwrap() + 0.1);
+    }
+}

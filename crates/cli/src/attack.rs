@@ -48,12 +48,16 @@ pub struct AttackArguments {
 pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let model = arguments.subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
-    let Some(attack) = arguments.threat.attack(&arguments.attacks, &threat)? else {
+    let (branch, attack_branch) = arguments.subject.branches();
+    let engine = settings.engine()?;
+    let names = std::slice::from_ref(&arguments.attacks);
+    let second = arguments.threat.second_model(names, attack_branch, &engine)?;
+    let named = arguments.threat.attack(&arguments.attacks, &threat, second.as_ref())?;
+    let Some(attack) = named else {
         return Err(anyhow!("{} changes no image\n  hint: name an attack", arguments.attacks))
             .or_wrong_usage();
     };
     let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
-    let (branch, attack_branch) = arguments.subject.branches();
     let evaluator = Evaluator {
         threat: threat.clone(),
         attacks: Vec::new(),
@@ -65,7 +69,6 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
         seed: arguments.subject.seed,
         batch_size: arguments.subject.batch_size.get(),
     };
-    let engine = settings.engine()?;
     let mut progress = Progress::new(settings);
     let crafted = evaluator.craft(&*attack, &engine, &model.network, &data, &mut progress);
     progress.finish();

@@ -13,12 +13,15 @@ use crate::output::print;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
+use crate::surrogate::SecondModel;
 use crate::threat::{Steps, ThreatArguments};
+use adamant::attack::Attack;
 use adamant::data::Dataset;
 use adamant::data::Part;
 use adamant::evaluate::audit::{self, Audit, Depth};
 use adamant::evaluate::{
-    Conduct, Evaluation, Evaluator, Figures, Fingerprint, Flag, Looks, Protocol, Share, branch_name,
+    Conduct, Distances, Evaluation, Evaluator, Figures, Fingerprint, Flag, Looks, Protocol, Share,
+    branch_name,
 };
 use adamant::report::{Entry, markdown};
 use adamant::threat::{Epsilon, ThreatModel};
@@ -36,7 +39,8 @@ pub struct EvaluateArguments {
     subject: SubjectArguments,
     #[command(flatten)]
     threat: ThreatArguments,
-    /// Attacks in the order they run, such as fgsm,pgd-20,pgd-50-10 (steps, restarts) or targeted-pgd-100.
+    /// Attacks in the order they run, such as fgsm,pgd-20,pgd-50-10 (steps, restarts), targeted-pgd-100, autoattack, or
+    /// with --surrogate transfer-pgd-20.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "fgsm,pgd")]
     attacks: Vec<String>,
     /// What counts as robust.
@@ -55,6 +59,10 @@ pub struct EvaluateArguments {
     /// Also judge searches on their way, after 10, 20, ... steps; the paper's protocol always does.
     #[arg(long)]
     along: bool,
+    /// Let fab, fab-t, deepfool and cw-l2 look for the nearest adversarial image of every image, whatever --eps is, and
+    /// tell how far it is.
+    #[arg(long)]
+    distances: bool,
     /// How thoroughly the evaluation doubts itself.
     #[arg(long, value_name = "A", default_value = "quick")]
     audit: AuditChoice,
@@ -104,18 +112,27 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
         return Err(anyhow!(text)).or_wrong_usage();
     }
     let engine = settings.engine()?;
+    let names = &arguments.attacks;
+    let attack_branch = arguments.subject.branches().1;
+    let second = arguments.threat.second_model(names, attack_branch, &engine)?;
     let out = arguments.folder(model.origin.as_ref());
-    let job =
-        Job { arguments, settings, engine: &engine, network: &model.network, data: &data, named };
+    let (network, second) = (&model.network, second.as_ref());
+    let job = Job { arguments, settings, engine: &engine, network, second, data: &data, named };
+    let attacks = job.attacks(&threat, Steps::Usual)?;
+    if arguments.distances && attacks.iter().all(|attack| attack.minimal().is_none()) {
+        let text = "--distances: none of the attacks looks for the nearest adversarial image";
+        return Err(anyhow!("{text}\n  hint: --attacks fab,deepfool, or in L2 cw-l2"))
+            .or_wrong_usage();
+    }
     let branches = arguments.subject.branches();
-    let mut evaluation = job.evaluate(&threat, branches, out.as_deref(), arguments.conduct())?;
+    let is_own = |origin: &Origin| origin.recipe.data.source == job.named;
+    let mut conduct = arguments.conduct();
+    if data.part() == Part::Whole && model.origin.as_ref().is_some_and(is_own) {
+        conduct.doubts.push(Flag::no_test_images(&job.named, "include those it was trained on"));
+    }
+    let mut evaluation = job.evaluate(&threat, branches, out.as_deref(), conduct)?;
     job.add_curve(&threat, out.as_deref(), &mut evaluation)?;
     job.add_branches(&threat, out.as_deref(), &mut evaluation)?;
-    let is_own = |origin: &Origin| origin.recipe.data.source == evaluation.data;
-    if data.part() == Part::Whole && model.origin.as_ref().is_some_and(is_own) {
-        let flag = Flag::no_test_images(&evaluation.data, "include those it was trained on");
-        evaluation.flags.push(flag);
-    }
     if let Some(folder) = &out {
         evaluation.write(folder)?;
         write(&folder.join("evaluation.md"), markdown::evaluation(&evaluation).as_bytes())?;
@@ -151,11 +168,17 @@ struct Job<'a> {
     settings: &'a Settings,
     engine: &'a CpuEngine,
     network: &'a Network,
+    second: Option<&'a SecondModel>,
     data: &'a Dataset,
     named: String,
 }
 
 impl Job<'_> {
+    fn attacks(&self, threat: &ThreatModel, steps: Steps) -> anyhow::Result<Vec<Box<dyn Attack>>> {
+        let Self { arguments, second, .. } = self;
+        arguments.threat.attacks(&arguments.attacks, threat, steps, *second)
+    }
+
     /// Judges one branch, attacked through one branch, under one threat, with its ledger in `out`.
     fn evaluate(
         &self,
@@ -171,7 +194,7 @@ impl Job<'_> {
         };
         let evaluator = Evaluator {
             threat: threat.clone(),
-            attacks: arguments.threat.attacks(&arguments.attacks, threat, steps)?,
+            attacks: self.attacks(threat, steps)?,
             protocol,
             branch,
             attack_branch,
@@ -276,6 +299,10 @@ impl EvaluateArguments {
             AuditChoice::Quick => Some(Audit { depth: Depth::Quick }),
             AuditChoice::Thorough => Some(Audit { depth: Depth::Thorough }),
         };
-        Conduct { share: self.part, looks, audit, ..Conduct::default() }
+        let distances = match self.distances {
+            true => Distances::Told,
+            false => Distances::Ignored,
+        };
+        Conduct { share: self.part, looks, audit, distances, ..Conduct::default() }
     }
 }

@@ -19,6 +19,7 @@ mod output;
 mod progress;
 mod settings;
 mod subject;
+mod surrogate;
 mod threat;
 mod train;
 

@@ -2,10 +2,14 @@
 
 use crate::failure::OrWrongUsage;
 use crate::model::Origin;
+use crate::surrogate::{self, SecondModel};
 use adamant::attack::{self, Attack, AttackDefaults};
 use adamant::threat::{Epsilon, Norm, StepSize, TargetRule, ThreatModel};
 use anyhow::{anyhow, bail};
 use clap::ValueEnum;
+use engine::cpu::CpuEngine;
+use network::Domain;
+use std::path::PathBuf;
 
 /// What the adversary may do.
 #[derive(clap::Args, Debug)]
@@ -26,6 +30,9 @@ pub struct ThreatArguments {
     /// How targeted attacks choose their targets.
     #[arg(long, value_name = "RULE", default_value = "uniform")]
     target: Target,
+    /// A second model, such as another run: transfer-pgd-20 crafts on it what is tried on the judged one.
+    #[arg(long, value_name = "MODEL")]
+    surrogate: Option<PathBuf>,
 }
 
 /// How targeted attacks choose their targets; never the true class.
@@ -77,6 +84,18 @@ impl ThreatArguments {
         ThreatModel::new(norm, epsilon).or_wrong_usage()
     }
 
+    /// The second model of attacks `names`, where one of them needs it.
+    pub fn second_model(
+        &self,
+        names: &[String],
+        branch: Domain,
+        engine: &CpuEngine,
+    ) -> anyhow::Result<Option<SecondModel>> {
+        surrogate::check(names, self.surrogate.as_deref())?;
+        let open = |named: &PathBuf| SecondModel::open(named, branch, engine);
+        self.surrogate.as_ref().map(open).transpose()
+    }
+
     /// The attacks of `names`, an ensemble's members one by one; `clean` is no attack here, since clean accuracy always
     /// comes first.
     pub fn attacks(
@@ -84,13 +103,16 @@ impl ThreatArguments {
         names: &[String],
         threat: &ThreatModel,
         usual: Steps,
+        second: Option<&SecondModel>,
     ) -> anyhow::Result<Vec<Box<dyn Attack>>> {
         let defaults = self.defaults(threat, usual)?;
-        let parsed = self.full(names).and_then(|names| {
-            let members = names.iter().map(|name| attack::parse_members(name, &defaults));
-            Ok(members.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-        });
-        parsed.or_wrong_usage()
+        let mut attacks = Vec::new();
+        for name in self.full(names).or_wrong_usage()? {
+            let (name, second) = on(&name, second);
+            let members = attack::parse_members(name, &defaults).or_wrong_usage()?;
+            attacks.extend(members.into_iter().map(|attack| made(attack, second)));
+        }
+        Ok(attacks)
     }
 
     /// The one attack of `name`, an ensemble as a whole; none for `clean`.
@@ -98,12 +120,14 @@ impl ThreatArguments {
         &self,
         name: &str,
         threat: &ThreatModel,
+        second: Option<&SecondModel>,
     ) -> anyhow::Result<Option<Box<dyn Attack>>> {
         let defaults = self.defaults(threat, Steps::Usual)?;
-        let parsed = self.full(&[name.to_string()]).and_then(|names| {
-            Ok(names.first().map(|name| attack::parse(name, &defaults)).transpose()?)
-        });
-        parsed.or_wrong_usage()
+        let names = self.full(&[name.to_string()]).or_wrong_usage()?;
+        let Some(name) = names.first() else { return Ok(None) };
+        let (name, second) = on(name, second);
+        let attack = attack::parse(name, &defaults).or_wrong_usage()?;
+        Ok(Some(made(attack, second)))
     }
 
     fn defaults(&self, threat: &ThreatModel, usual: Steps) -> anyhow::Result<AttackDefaults> {
@@ -141,7 +165,23 @@ impl ThreatArguments {
     }
 }
 
+/// What is left of a name, and the model that it is made on where that is the second.
+fn on<'a>(name: &'a str, second: Option<&'a SecondModel>) -> (&'a str, Option<&'a SecondModel>) {
+    match name.strip_prefix(surrogate::PREFIX) {
+        Some(rest) => (rest, second),
+        None => (name, None),
+    }
+}
+
+fn made(attack: Box<dyn Attack>, second: Option<&SecondModel>) -> Box<dyn Attack> {
+    match second {
+        Some(second) => second.craft(attack),
+        None => attack,
+    }
+}
+
 /// Whether a name leaves its number of steps open.
 fn is_open(name: &str) -> bool {
+    let name = name.strip_prefix(surrogate::PREFIX).unwrap_or(name);
     matches!(name.strip_prefix("targeted-").unwrap_or(name), "pgd" | "bim" | "mifgsm")
 }

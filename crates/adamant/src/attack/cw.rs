@@ -220,6 +220,10 @@ impl Attack for CarliniWagner {
         COMPACTED_TILES
     }
 
+    fn minimal(&self) -> Option<&dyn MinimalDistance> {
+        Some(self)
+    }
+
     fn resolved(&self) -> Vec<(&'static str, String)> {
         let CarliniWagnerSettings { threat, steps } = &self.settings;
         vec![

@@ -207,6 +207,10 @@ impl Attack for DeepFool {
         COMPACTED_TILES
     }
 
+    fn minimal(&self) -> Option<&dyn MinimalDistance> {
+        Some(self)
+    }
+
     fn resolved(&self) -> Vec<(&'static str, String)> {
         let DeepFoolSettings { threat, steps } = &self.settings;
         vec![("epsilon", threat.epsilon().written().to_owned()), ("steps", steps.to_string())]

@@ -145,6 +145,11 @@ pub trait Attack: Send + Sync {
         Vec::new()
     }
 
+    /// The attack as a search for the nearest adversarial image, where it is one.
+    fn minimal(&self) -> Option<&dyn MinimalDistance> {
+        None
+    }
+
     /// Where the search may be looked at on its way, by rising steps, the end left out; none where an iterate on the
     /// way is no result.
     fn milestones(&self) -> Vec<Milestone> {

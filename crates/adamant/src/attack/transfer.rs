@@ -23,12 +23,18 @@ pub trait Surrogate: Send + Sync {
 pub struct Transfer {
     attack: Box<dyn Attack>,
     surrogate: Arc<dyn Surrogate>,
+    identity: Option<String>,
 }
 
 impl Transfer {
     /// `attack` on `surrogate`, named `transfer-ATTACK`.
     pub fn new(attack: Box<dyn Attack>, surrogate: Arc<dyn Surrogate>) -> Self {
-        Self { attack, surrogate }
+        Self { attack, surrogate, identity: None }
+    }
+
+    /// With what tells its surrogate from others, such as a hash, in [`Attack::resolved`].
+    pub fn identified(self, identity: String) -> Self {
+        Self { identity: Some(identity), ..self }
     }
 }
 
@@ -60,7 +66,8 @@ impl Attack for Transfer {
 
     fn restarts(&self) -> Option<Restarts> {
         let Restarts { single, count } = self.attack.restarts()?;
-        let single = Self { attack: single, surrogate: Arc::clone(&self.surrogate) };
+        let (surrogate, identity) = (Arc::clone(&self.surrogate), self.identity.clone());
+        let single = Self { attack: single, surrogate, identity };
         Some(Restarts { single: Box::new(single), count })
     }
 
@@ -69,6 +76,8 @@ impl Attack for Transfer {
     }
 
     fn resolved(&self) -> Vec<(&'static str, String)> {
-        self.attack.resolved()
+        let mut resolved = self.attack.resolved();
+        resolved.extend(self.identity.clone().map(|identity| ("surrogate", identity)));
+        resolved
     }
 }

@@ -2,7 +2,9 @@
 
 use super::evaluator::{Evaluator, Observer, Protocol, read, stream};
 use super::tally::Tally;
-use super::{Broken, EvaluateError, Examples, Ledger, Looks, Outcome, Record, check, judge};
+use super::{
+    Broken, Distances, EvaluateError, Examples, Ledger, Looks, Outcome, Record, check, judge,
+};
 use crate::attack::{Attack, Passes};
 use crate::image::Batch;
 use crate::victim::{perturb_along_in_tiles, perturb_in_tiles};
@@ -20,6 +22,8 @@ pub(super) struct Context<'a, A, J> {
     pub examples: &'a dyn Examples,
     /// When the judge looks.
     pub looks: Looks,
+    /// Whether distances are told.
+    pub distances: Distances,
 }
 
 /// An evaluation under way.
@@ -68,7 +72,16 @@ impl Evaluator {
         for chunk in open.chunks(self.batch_size) {
             let seconds = observer.seconds();
             let mut passes = Passes::default();
-            let outcomes = self.attack_chunk(attack, &work.context, chunk, &mut passes)?;
+            let Context { attacked, exact, judged, examples, distances, .. } = work.context;
+            let outcomes = match (distances, attack.minimal(), exact) {
+                (Distances::Told, Some(search), None) => {
+                    self.nearest(search, (attacked, judged), examples, chunk, &mut passes)
+                }
+                (Distances::Told, Some(search), Some(exact)) => {
+                    self.nearest(search, (exact, judged), examples, chunk, &mut passes)
+                }
+                _ => self.attack_chunk(attack, &work.context, chunk, &mut passes),
+            }?;
             let right = outcomes.iter().filter(|outcome| outcome.broken.is_none()).count();
             work.enter(Record::Attack {
                 attack: place,

@@ -2,9 +2,9 @@
 //! that leaves the ball is wrong, and mending its images would hide that.
 
 use super::error::{EvaluateError, ProposalFault};
-use crate::attack::Perturbed;
-use crate::image::Batch;
-use crate::threat::{ThreatModel, distance};
+use crate::attack::{AttackError, Perturbed};
+use crate::image::{Batch, Shape};
+use crate::threat::{Epsilon, Norm, ThreatModel, distance};
 
 /// How far rounding may carry an image beyond epsilon (G14).
 pub const BALL_TOLERANCE: f64 = 1e-6;
@@ -21,6 +21,16 @@ pub fn proposal(
 ) -> Result<Vec<f64>, EvaluateError> {
     check(threat, batch, perturbed)
         .map_err(|fault| EvaluateError::Proposal { attack: attack.to_string(), fault })
+}
+
+/// The ball around any image that holds every image of `shape`.
+pub(super) fn everything(norm: Norm, shape: Shape) -> Result<ThreatModel, AttackError> {
+    let radius = match norm {
+        Norm::Linf => 1.0,
+        Norm::L2 => (shape.len() as f64).sqrt(),
+        Norm::L1 => shape.len() as f64,
+    };
+    Ok(ThreatModel::new(norm, Epsilon::new(radius)?)?)
 }
 
 fn check(

@@ -1,7 +1,7 @@
-//! How an evaluation is carried out, as opposed to what it asks: none of this changes a verdict.
+//! How an evaluation is carried out, as opposed to what it asks: none of this makes an image stand.
 
 use super::audit::Audit;
-use super::{Fingerprint, Ledger, Share};
+use super::{Fingerprint, Flag, Ledger, Share};
 
 /// How an evaluation is carried out; the default keeps nothing and judges all images.
 #[derive(Debug, Default)]
@@ -12,10 +12,24 @@ pub struct Conduct {
     pub share: Share,
     /// Whether searches are looked at on their way.
     pub looks: Looks,
+    /// Whether searches for the nearest adversarial image go on to find it.
+    pub distances: Distances,
     /// How the evaluation doubts itself.
     pub audit: Option<Audit>,
+    /// Doubts that are known beforehand; the ledger keeps them, so that merged parts have them too.
+    pub doubts: Vec<Flag>,
     /// What is judged, by content: what a resumed ledger is held against.
     pub fingerprint: Fingerprint,
+}
+
+/// What becomes of attacks that look for the nearest adversarial image (FAB, DeepFool, Carlini & Wagner).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Distances {
+    /// They end at the first image within epsilon, as other attacks do.
+    #[default]
+    Ignored,
+    /// They attack every image that is right as it is, broken or not, whatever epsilon is, and each distance is told.
+    Told,
 }
 
 /// When the judge looks at a search.

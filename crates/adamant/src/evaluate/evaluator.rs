@@ -5,8 +5,8 @@ use super::audit::{AUDITED, Audit, Depth, Networks};
 use super::probe::leading_gradients;
 use super::tally::Tally;
 use super::{
-    AttackHeader, Clean, Conduct, EvaluateError, Evaluation, Examples, Header, Looks, Probed,
-    Record, Samples, ThreatReport, Verdict, branch_name, judge,
+    AttackHeader, Clean, Conduct, Distances, EvaluateError, Evaluation, Examples, Header, Looks,
+    Probed, Record, Samples, ThreatReport, Verdict, branch_name, judge,
 };
 use crate::attack::{Attack, AttackStream};
 use crate::image::Batch;
@@ -168,7 +168,14 @@ impl Evaluator {
         let mut tally = Tally::new(&header);
         tally.enter_all(conduct.ledger.begin(&header)?)?;
         let mut work = Work {
-            context: Context { attacked, exact: reference, judged, examples, looks: conduct.looks },
+            context: Context {
+                attacked,
+                exact: reference,
+                judged,
+                examples,
+                looks: conduct.looks,
+                distances: conduct.distances,
+            },
             tally: &mut tally,
             ledger: &mut conduct.ledger,
         };
@@ -179,11 +186,13 @@ impl Evaluator {
             let first = &all[..all.len().min(PROBED)];
             self.probe(&mut work, own, first)?;
         }
-        if let Some(audit) = conduct.audit.filter(|_| conduct.share.is_first())
-            && !work.tally.is_audited
-        {
-            let batch = read(examples, &all[..all.len().min(AUDITED)], judged.classes())?;
-            let flags = audit.run(self, networks, &batch)?;
+        let doubts = conduct.audit.is_some() || !conduct.doubts.is_empty();
+        if doubts && conduct.share.is_first() && !work.tally.is_audited {
+            let mut flags = std::mem::take(&mut conduct.doubts);
+            if let Some(audit) = conduct.audit {
+                let batch = read(examples, &all[..all.len().min(AUDITED)], judged.classes())?;
+                flags.extend(audit.run(self, networks, &batch)?);
+            }
             work.enter(Record::Audit { flags })?;
         }
         for (place, attack) in self.attacks.iter().enumerate() {
@@ -275,6 +284,7 @@ impl Evaluator {
                 name: attack.name(),
                 settings: settings.map(|(key, value)| (key.to_string(), value)).collect(),
                 along: milestones.into_iter().map(|m| (m.steps, m.equals)).collect(),
+                tells_distances: conduct.distances == Distances::Told && attack.minimal().is_some(),
             }
         };
         Header {

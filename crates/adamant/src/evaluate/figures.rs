@@ -5,7 +5,10 @@ use super::flag::{at_chance, zero_gradients};
 use super::header::Header;
 use super::record::Outcome;
 use super::tally::{Attacked, Tally};
-use super::{AlongReport, AttackReport, ClassReport, Evaluation, Proportion, Protocol, Verdict};
+use super::{
+    AlongReport, AttackReport, ClassReport, DistanceReport, Evaluation, Proportion, Protocol,
+    Verdict,
+};
 use std::collections::BTreeMap;
 
 impl Evaluation {
@@ -22,7 +25,7 @@ impl Evaluation {
             Protocol::WorstCase => Some(proportion(&verdicts, stands)),
             Protocol::Paper => None,
         };
-        let attacks = tally.attacks.iter().enumerate();
+        let attacks = 0..tally.attacks.len();
         let mut evaluation = Self {
             model: header.model.clone(),
             data: header.data.clone(),
@@ -36,9 +39,7 @@ impl Evaluation {
             attack_branch: header.attack_branch.clone(),
             clean_accuracy: clean.share(),
             clean_ci95: clean.wilson95(),
-            attacks: attacks
-                .map(|(place, a)| attack_report(header, place, a, verdicts.len()))
-                .collect(),
+            attacks: attacks.map(|place| attack_report(header, tally, place)).collect(),
             worst_case_accuracy: worst.map(|worst| worst.share()),
             worst_case_ci95: worst.map(|worst| worst.wilson95()),
             classes: classes(header.protocol, &verdicts),
@@ -55,7 +56,8 @@ impl Evaluation {
     }
 }
 
-fn attack_report(all: &Header, place: usize, attacked: &Attacked, samples: usize) -> AttackReport {
+fn attack_report(all: &Header, tally: &Tally, place: usize) -> AttackReport {
+    let (attacked, samples) = (&tally.attacks[place], tally.verdicts.len());
     let header = &all.attacks[place];
     let is_low = all.precision != "f32";
     let outcomes = || attacked.outcomes.values();
@@ -64,7 +66,12 @@ fn attack_report(all: &Header, place: usize, attacked: &Attacked, samples: usize
         total: samples,
     };
     let of_attacked = |count: usize| Proportion { count, total: attacked.outcomes.len() }.share();
-    let robust = of_all(&|outcome| outcome.broken.is_none());
+    // Who goes for distances meets images again that others broke.
+    let stood_before = |outcome: &Outcome| match all.protocol {
+        Protocol::WorstCase => !tally.is_broken_before(place, outcome.image),
+        Protocol::Paper => true,
+    };
+    let robust = of_all(&|outcome| outcome.broken.is_none() && stood_before(outcome));
     let along = header.along.iter().enumerate().map(|(place, (steps, equals))| {
         let letter = |outcome: &Outcome| outcome.along.as_bytes().get(place).copied();
         let right = of_all(&|outcome| letter(outcome) == Some(b'r'));
@@ -85,9 +92,23 @@ fn attack_report(all: &Header, place: usize, attacked: &Attacked, samples: usize
         attacked_again: is_low.then(|| outcomes().filter(|outcome| outcome.again).count()),
         forward_passes: attacked.passes.forward,
         backward_passes: attacked.passes.backward,
+        distances: header.tells_distances.then(|| distances(attacked)),
         seconds: attacked.seconds,
         settings: header.settings.clone(),
         along: along.collect(),
+    }
+}
+
+fn distances(attacked: &Attacked) -> DistanceReport {
+    let told = attacked.outcomes.values();
+    let mut told: Vec<f64> = told.map(|o| o.distance.unwrap_or(f64::INFINITY)).collect();
+    told.sort_by(f64::total_cmp);
+    let middle = |from_above: usize| told.get((told.len() + from_above).saturating_sub(1) / 2);
+    // Of an even number of images the mean of the two in the middle.
+    let median = middle(0).zip(middle(1)).map(|(low, high)| 0.5 * (low + high));
+    DistanceReport {
+        found: told.iter().filter(|distance| distance.is_finite()).count(),
+        median: median.filter(|median| median.is_finite()),
     }
 }
 

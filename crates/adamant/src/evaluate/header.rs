@@ -55,6 +55,9 @@ pub struct AttackHeader {
     /// Steps at which its search is looked at on its way, and the attack whose result is seen there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub along: Vec<(usize, Option<String>)>,
+    /// It looks for the nearest adversarial image of every image, broken or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_distances: bool,
 }
 
 /// What was judged, by content, and what computed it.
@@ -72,6 +75,11 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// SHA-256 of a network: graph and parameters.
+    pub fn of_network(network: &Network) -> String {
+        hex(&Sha256::digest(network.to_bytes()))
+    }
+
     /// Reads every judged image once.
     ///
     /// Errors: those of the examples.
@@ -95,7 +103,7 @@ impl Fingerprint {
             }
         }
         Ok(Self {
-            model_sha256: Some(hex(&Sha256::digest(network.to_bytes()))),
+            model_sha256: Some(Self::of_network(network)),
             data_sha256: Some(hex(&data.finalize())),
             instructions: Some(instructions),
         })

@@ -21,6 +21,7 @@ mod header;
 mod judge;
 mod ledger;
 mod merge;
+mod nearest;
 mod probe;
 mod record;
 mod report;
@@ -30,7 +31,7 @@ mod verdict;
 mod wilson;
 
 pub use agreement::Agreement;
-pub use conduct::{Conduct, Looks};
+pub use conduct::{Conduct, Distances, Looks};
 pub use crafted::Crafted;
 pub use curve::{AttackFigures, Figures};
 pub use error::{EvaluateError, ProposalFault};
@@ -42,7 +43,9 @@ pub use judge::judge;
 pub use ledger::{LEDGER, Ledger};
 pub use merge::{Merged, merge};
 pub use record::{Broken, Clean, Outcome, Probed, Record};
-pub use report::{AlongReport, AttackReport, ClassReport, Evaluation, ThreatReport, branch_name};
+pub use report::{
+    AlongReport, AttackReport, ClassReport, DistanceReport, Evaluation, ThreatReport, branch_name,
+};
 pub use share::Share;
 pub use verdict::Verdict;
 pub use wilson::{Interval, Proportion};

@@ -78,12 +78,22 @@ pub struct Outcome {
     /// It stood an attack in another precision, and was attacked again in single precision.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// How far away the nearest image is that the judge is wrong about, where distances are told and one was found.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "exact::optional")]
+    pub distance: Option<f64>,
 }
 
 impl Outcome {
     /// Before any search.
     pub(super) fn open(image: usize) -> Self {
-        Self { image, broken: None, reached: false, along: String::new(), again: false }
+        Self {
+            image,
+            broken: None,
+            reached: false,
+            along: String::new(),
+            again: false,
+            distance: None,
+        }
     }
 
     /// Whether it was right, or not as the attack wants it, at the end of a search or at a look on the way.
@@ -114,5 +124,26 @@ mod exact {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+
+    /// The same of a number that may not be there.
+    pub mod optional {
+        use serde::{Deserializer, Serializer};
+
+        pub fn serialize<S: Serializer>(
+            number: &Option<f64>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match number {
+                Some(number) => super::serialize(number, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<f64>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
     }
 }

@@ -98,6 +98,9 @@ pub struct AttackReport {
     pub forward_passes: u64,
     /// Backward passes of one image.
     pub backward_passes: u64,
+    /// How far away the nearest adversarial images are, where that was asked for and the attack looks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distances: Option<DistanceReport>,
     /// Wall-clock time; 0 where nobody measured.
     pub seconds: f64,
     /// What its name and the defaults have come to: steps, step size, start and so on.
@@ -106,6 +109,16 @@ pub struct AttackReport {
     /// What the judge said on the way of its search, where that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub along: Vec<AlongReport>,
+}
+
+/// Distances of the nearest adversarial images that an attack found, over the images it was let loose on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DistanceReport {
+    /// Images for which one was found that the judge is wrong about, at any distance.
+    pub found: usize,
+    /// The median distance, in the threat's norm; images without count as farther than all others. None where most have
+    /// none.
+    pub median: Option<f64>,
 }
 
 /// The figures of an attack after some of its steps.

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(super) struct Tally {
     protocol: Protocol,
     names: Vec<String>,
+    /// Of each attack, whether it goes for distances: then an image broken already is attacked all the same.
+    tells_distances: Vec<bool>,
     /// By place among the examples.
     pub(super) verdicts: BTreeMap<usize, Verdict>,
     pub(super) leads: BTreeMap<usize, bool>,
@@ -33,6 +35,7 @@ impl Tally {
         Self {
             protocol: header.protocol,
             names: header.attacks.iter().map(|attack| attack.name.clone()).collect(),
+            tells_distances: header.attacks.iter().map(|attack| attack.tells_distances).collect(),
             verdicts: BTreeMap::new(),
             leads: BTreeMap::new(),
             attacks: header.attacks.iter().map(|_| Attacked::default()).collect(),
@@ -113,14 +116,19 @@ impl Tally {
         let stands = |image: &usize, verdict: &Verdict| match self.protocol {
             Protocol::Paper => true,
             Protocol::WorstCase => {
-                let before = &self.attacks[..attack];
-                let broke =
-                    |a: &Attacked| a.outcomes.get(image).is_some_and(|o| o.broken.is_some());
-                verdict.is_clean_right() && !before.iter().any(broke)
+                let is_open =
+                    self.tells_distances[attack] || !self.is_broken_before(attack, *image);
+                verdict.is_clean_right() && is_open
             }
         };
         let all = self.verdicts.iter();
         all.filter(|(image, verdict)| stands(image, verdict)).map(|(&image, _)| image).collect()
+    }
+
+    /// Whether one of the attacks before `attack` broke `image`.
+    pub(super) fn is_broken_before(&self, attack: usize, image: usize) -> bool {
+        let broke = |a: &Attacked| a.outcomes.get(&image).is_some_and(|o| o.broken.is_some());
+        self.attacks[..attack].iter().any(broke)
     }
 
     /// Errors: `Incomplete` unless `samples` images have gone through all stages.
@@ -172,6 +180,10 @@ impl Tally {
 /// An image is broken if and only if the judge is wrong about the checked image, whatever the attack claims. The first
 /// to break it is remembered.
 fn enter_outcome(attack: &str, outcome: &Outcome, verdict: &mut Verdict) {
+    let nearer = |found: &f64| verdict.distance.is_none_or(|least| *found < least);
+    if let Some(found) = outcome.distance.filter(nearer) {
+        verdict.distance = Some(found);
+    }
     if let (Some(broken), None) = (outcome.broken, &verdict.broken_by) {
         verdict.broken_by = Some(attack.to_string());
         verdict.prediction = broken.prediction;

@@ -19,6 +19,9 @@ pub struct Verdict {
     pub norm: Option<f64>,
     /// The restart that broke it.
     pub restart: Option<u32>,
+    /// How far away the nearest image is that the judge is wrong about, where distances are told and one was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<f64>,
 }
 
 impl Verdict {
@@ -32,6 +35,7 @@ impl Verdict {
             prediction: clean_prediction,
             norm: None,
             restart: None,
+            distance: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! An evaluation as a Markdown table, with all that a figure needs to be quoted.
 
-use crate::evaluate::{Evaluation, Figures, Interval, Protocol};
+use crate::evaluate::{AttackReport, DistanceReport, Evaluation, Figures, Interval, Protocol};
 
 /// The figures, the doubts, and under which conditions they hold.
 pub fn evaluation(evaluation: &Evaluation) -> String {
@@ -39,6 +39,11 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
     if let (Some(worst), Some(interval)) = (e.worst_case_accuracy, e.worst_case_ci95) {
         text += &row("**worst case**", worst, interval, ["", "", ""].map(String::from));
     }
+    for attack in &e.attacks {
+        if let Some(distances) = &attack.distances {
+            text += &format!("\n{}\n", told(attack, distances, &e.threat.norm));
+        }
+    }
     text += &curve(&e.curve);
     text += &branches(&e.branches);
     for flag in &e.flags {
@@ -46,6 +51,16 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
             &format!("\n- **{}**: {}; {}. *{}*\n", flag.name, flag.found, flag.why, flag.advice);
     }
     text
+}
+
+/// The distances that an attack found, as a sentence.
+pub fn told(attack: &AttackReport, distances: &DistanceReport, norm: &str) -> String {
+    let median = match distances.median {
+        Some(median) => format!("median {norm} distance {median:.5}"),
+        None => format!("no median {norm} distance, since most images have none"),
+    };
+    let (found, attacked) = (distances.found, attack.attacked);
+    format!("{}: {median}; found for {found} of {attacked} images", attack.name)
 }
 
 /// A row a radius.

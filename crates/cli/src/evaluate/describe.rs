@@ -2,6 +2,7 @@
 
 use crate::output::{percent, table, thousands};
 use adamant::evaluate::{Evaluation, Figures, Interval, Level, Protocol};
+use adamant::report::markdown::told;
 
 /// The figures as a table, with what they mean above and doubts below.
 pub fn describe(evaluation: &Evaluation) -> String {
@@ -48,6 +49,11 @@ pub fn describe(evaluation: &Evaluation) -> String {
         rows.push(accuracy("worst case", worst, interval));
     }
     text.push_str(&table(&rows));
+    for attack in &evaluation.attacks {
+        if let Some(distances) = &attack.distances {
+            text.push_str(&format!("\n{}\n", told(attack, distances, &evaluation.threat.norm)));
+        }
+    }
     text.push_str(&several(&evaluation.curve, "epsilon", &|point| point.epsilon.clone()));
     text.push_str(&several(&evaluation.branches, "judged, attacked through", &|cell| {
         format!("{}, {}", cell.branch, cell.attack_branch)

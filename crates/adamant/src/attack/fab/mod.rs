@@ -316,6 +316,10 @@ impl Attack for Fab {
         COMPACTED_TILES
     }
 
+    fn minimal(&self) -> Option<&dyn MinimalDistance> {
+        Some(self)
+    }
+
     fn resolved(&self) -> Vec<(&'static str, String)> {
         let FabSettings { threat, boundary, steps, restarts } = &self.settings;
         let boundary = match boundary {

@@ -7,6 +7,9 @@ use super::few;
 ///
 /// Source: AutoAttack, flags of its documentation: more than 0.2 points.
 const BLACK_BOX_GAIN: f64 = 0.002;
+/// How attacks are called that see no gradient of the network they are judged on.
+const BLIND: [&str; 5] = ["square", "spsa", "nes", "noise", TRANSFER];
+const TRANSFER: &str = "transfer-";
 /// A search is flat if the second half of its steps takes no more than this percentage of the images.
 const FLAT: usize = 2;
 
@@ -41,14 +44,14 @@ pub fn of_curve(curve: &[Figures], samples: usize) -> Vec<Flag> {
     flags
 }
 
-/// An attack without gradients breaks what all those with gradients before it left standing.
+/// An attack on another network or without gradients breaks what all those with gradients before it left standing.
 fn black_box(evaluation: &Evaluation) -> Option<Flag> {
     if evaluation.protocol != Protocol::WorstCase {
         return None;
     }
     let is_black_box = |attack: &AttackReport| {
         let name = attack.name.strip_prefix("targeted-").unwrap_or(&attack.name);
-        ["square", "spsa", "nes", "noise"].iter().any(|kind| name.starts_with(kind))
+        BLIND.iter().any(|kind| name.starts_with(kind))
     };
     let pairs = evaluation.attacks.windows(2);
     let mut behind = pairs.filter(|pair| !is_black_box(&pair[0]) && is_black_box(&pair[1]));
@@ -56,9 +59,19 @@ fn black_box(evaluation: &Evaluation) -> Option<Flag> {
         let gain = pair[0].robust_accuracy - pair[1].robust_accuracy;
         let images = (gain * evaluation.samples as f64).round() as usize;
         (gain > BLACK_BOX_GAIN && images >= 2).then(|| {
+            let found =
+                format!("{} breaks {images} images that stood {}", pair[1].name, pair[0].name);
+            if pair[1].name.starts_with(TRANSFER) {
+                return Flag::warning(
+                    "transfer-beats-white-box",
+                    found,
+                    "who sees the network should do better than who sees another",
+                    "suspect masked gradients; do not quote the gradient attacks",
+                );
+            }
             Flag::warning(
                 "black-box-beats-white-box",
-                format!("{} breaks {images} images that stood {}", pair[1].name, pair[0].name),
+                found,
                 "who sees the gradients should do better than who does not: they may be masked",
                 "do not quote the gradient attacks; look at how the network hides its gradient",
             )

@@ -60,6 +60,7 @@ impl<A: Frozen, J: Frozen, S: Frozen> Sweep<'_, '_, A, J, S> {
 
     fn measure(&self) -> Result<Measured, EvaluateError> {
         let threat = &self.evaluator.threat;
+        let everything = check::everything(threat.norm(), self.batch.images.shape)?;
         let usual_images = self.crafted(self.networks.attacked, USUAL, threat)?;
         let usual = self.judged(USUAL, threat, &usual_images)?;
         let alone = |broken: &[bool]| {
@@ -88,7 +89,7 @@ impl<A: Frozen, J: Frozen, S: Frozen> Sweep<'_, '_, A, J, S> {
             images: self.batch.images.count,
             by_epsilon,
             by_epsilon_single_step,
-            unbounded: count(&self.right("margin-pgd-50", &self.everything()?)?),
+            unbounded: count(&self.right("margin-pgd-50", &everything)?),
             long: count(&self.right("pgd-100", threat)?),
             restarts: count(&self.right("pgd-20-5", threat)?),
             margin: count(&self.right("margin-pgd-20", threat)?),
@@ -124,18 +125,6 @@ impl<A: Frozen, J: Frozen, S: Frozen> Sweep<'_, '_, A, J, S> {
         check::proposal(name, threat, self.batch, perturbed)?;
         let predictions = judge(self.networks.judged, &perturbed.images, self.batch)?;
         Ok(predictions.iter().zip(&self.batch.labels).map(|(p, label)| p == label).collect())
-    }
-
-    /// A ball that holds every image.
-    fn everything(&self) -> Result<ThreatModel, EvaluateError> {
-        let norm = self.evaluator.threat.norm();
-        let radius = match norm {
-            Norm::Linf => 1.0,
-            Norm::L2 => (self.batch.images.shape.len() as f64).sqrt(),
-            Norm::L1 => self.batch.images.shape.len() as f64,
-        };
-        Ok(ThreatModel::new(norm, Epsilon::new(radius).map_err(AttackError::from)?)
-            .map_err(AttackError::from)?)
     }
 
     fn loss_fell(&self, perturbed: &Perturbed) -> Result<usize, EvaluateError> {
