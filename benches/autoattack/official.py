@@ -59,6 +59,14 @@ def fastest(model):
     return lambda x: compiled(x.to(memory_format=torch.channels_last))
 
 
+def plain(model):
+    """As its users run it: eager, norms in eval mode."""
+    return model
+
+
+MODES = {"fastest": fastest, "plain": plain}
+
+
 def warm(call, shape):
     """Compiles for every kind of call before anything is measured."""
     for count in (7, 100, 33, 1, 250):

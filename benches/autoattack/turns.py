@@ -5,7 +5,7 @@ python3 benches/autoattack/turns.py MODEL --data bin:IMAGES.bin --eps 1/255 --pa
 MODEL is a CIFAR ResNet that adamant wrote (a .safetensors file); data are a CIFAR binary file or `fashion-sample`. The images
 go through in parts: each part through one program, then the other, who goes first alternating, so that other load on
 the machine falls on both; where it is heavy, compare seconds of the processor, with one thread. Of adamant the whole process counts, from start to written files; of the official code the
-evaluation alone, compiled and warm. RESULT.json grows part by part, and a second call continues it.
+evaluation alone, compiled and warm in its `fastest` mode. RESULT.json grows part by part, and a second call continues it.
 """
 import argparse
 import json
@@ -25,6 +25,7 @@ parser.add_argument("--parts", type=int, default=4)
 parser.add_argument("--only", type=int, help="stop after so many parts")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--batch", type=int, default=250)
+parser.add_argument("--mode", default="fastest", choices=official.MODES, help="how the official code runs the network")
 parser.add_argument("--adamant", default=os.path.join(official.ROOT, "target/release/adamant"))
 parser.add_argument("--out", required=True)
 args = parser.parse_args()
@@ -59,7 +60,8 @@ def theirs(part):
 official.torch.set_num_threads(args.threads)
 numerator, denominator = (args.eps.split("/") + ["1"])[:2]
 epsilon = float(numerator) / float(denominator)
-call = official.fastest(official.network(args.model))
+mode = official.MODES[args.mode]
+call = mode(official.network(args.model))
 official.warm(call, official.images(args.data, 1, args.parts)[0].shape[1:])
 if os.path.exists(args.out):
     result = json.load(open(args.out))
@@ -69,7 +71,7 @@ else:
     result = {"what": "AutoAttack standard, Linf: adamant beside pyautoattack 0.2.0, by turns",
               "model": os.path.basename(args.model), "data": os.path.basename(args.data), "epsilon": args.eps,
               "machine": machine, "threads": args.threads, "batch": args.batch, "torch": official.torch.__version__,
-              "official_mode": "folded, channels last, torch.compile(dynamic=True)", "revision": revision.stdout.strip(),
+              "official_mode": f"{args.mode}: {mode.__doc__}", "revision": revision.stdout.strip(),
               "parts_of": args.parts, "parts": []}
 for part in range(len(result["parts"]) + 1, (args.only or args.parts) + 1):
     turn = {"part": part}
