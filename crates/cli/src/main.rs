@@ -17,6 +17,7 @@ mod model;
 mod models;
 mod output;
 mod progress;
+mod runs;
 mod settings;
 mod subject;
 mod surrogate;
@@ -40,6 +41,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Train(train::TrainArguments),
+    Runs(runs::RunsArguments),
     Evaluate(evaluate::EvaluateArguments),
     Merge(merge::MergeArguments),
     Attack(attack::AttackArguments),
@@ -61,6 +63,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
     settings.apply()?;
     match command {
         Command::Train(arguments) => train::run(&arguments, settings),
+        Command::Runs(arguments) => runs::run(&arguments, settings),
         Command::Evaluate(arguments) => evaluate::run(&arguments, settings),
         Command::Merge(arguments) => merge::run(&arguments, settings),
         Command::Attack(arguments) => attack::run(&arguments, settings),

@@ -56,8 +56,11 @@ const FALL: f64 = 0.25;
 /// gap of a robust network stays far below: FGSM is one of the starting points that PGD improves on.
 const GAP: f64 = 0.30;
 
-/// A slow fall of the mean over [`WINDOW`] validations, and a rise in training, from which robust overfitting is meant:
-/// 3 points, or two standard errors where these are more.
+/// A smaller fall or gap is as telling where it takes half of the accuracy: 15 points, beyond noise of 5 to either side.
+const HALVING: f64 = 0.15;
+
+/// A slow fall of the mean over [`WINDOW`] validations, and a rise in training, from which overfitting is meant: 3 points,
+/// or two standard errors where these are more.
 const DRIFT: f64 = 0.03;
 
 /// Validations in a mean: single epochs at a high learning rate differ by several points.
@@ -69,16 +72,21 @@ const ROUNDING: f64 = 1e-9;
 /// The alarm that holds after the last of `history`; the first of these rules that applies.
 ///
 /// With p the accuracy under PGD, f that under FGSM, t that of training and n the held-out images:
-/// - catastrophic overfitting: f - p >= 30 points and three standard errors of a difference, sqrt(1 / 2n); or p is 25
-///   points or more below the best before while f fell by less than half of that;
-/// - collapse: p is 25 points or more below the best before, and f fell too;
-/// - robust overfitting: the mean of the last three p is 3 points and two standard errors, sqrt(2 p (1 - p) / n), below
-///   the best such mean before, while the mean of t is 3 points or more above its value then.
+/// - a sudden fall: p is below the best p before, by 25 points, or by 15 and to half of it;
+/// - a gap: f - p is three standard errors of a difference, sqrt(1 / 2n), and 30 points, or 15 and p half of f;
+/// - a slow fall: the mean of the last three p is below the best such mean before, by 3 points and two standard errors,
+///   sqrt(2 p (1 - p) / n), while that of t is 3 points or more above its value then.
+///
+/// A gap is catastrophic overfitting. So is a fall of p where f fell by less than half of that; where f fell too, a
+/// sudden one is a collapse, a slow one robust overfitting.
 pub fn ringing(history: &[Judgement]) -> Option<Alarm> {
     let (now, before) = history.split_last()?;
     // Where nothing adversarial is trained, no robustness can be lost.
     now.training?;
-    sudden(now, before).or_else(|| slow(now, history))
+    let best = before.iter().reduce(|a, b| if b.adversarial > a.adversarial { b } else { a });
+    let sudden = best.and_then(|best| sudden(best, now));
+    let (kind, message) = sudden.or_else(|| gap(now)).or_else(|| slow(history))?;
+    Some(Alarm { step: now.step, kind, message: format!("{message}\n  hint: {}", kind.hint()) })
 }
 
 /// The alarms of a whole history, each where it began.
@@ -94,74 +102,114 @@ pub fn begun(history: &[Judgement]) -> Vec<Alarm> {
     begun
 }
 
-fn sudden(now: &Judgement, before: &[Judgement]) -> Option<Alarm> {
-    let alarm = |kind, message| Some(Alarm { step: now.step, kind, message });
-    let best = before.iter().reduce(|a, b| if b.adversarial > a.adversarial { b } else { a });
-    if let Some(best) = best {
-        let fall = best.adversarial - now.adversarial;
-        if fall >= FALL - ROUNDING {
-            let (was, is) = (percent(best.adversarial), percent(now.adversarial));
-            let fell = format!("robust accuracy fell from {was} (step {}) to {is}", best.step);
-            let (kind, what) = match (best.fgsm, now.fgsm) {
-                (Some(was), Some(is)) if was - is >= fall / 2.0 => {
-                    let fgsm = format!("under FGSM from {} to {}", percent(was), percent(is));
-                    (AlarmKind::Collapse, format!("{fgsm}: training is coming apart"))
-                }
-                (was, is) => {
-                    let fgsm = was.zip(is).map_or(String::new(), |(was, is)| {
-                        format!("under FGSM it went from {} to {}", percent(was), percent(is))
-                    });
-                    let likely = "catastrophic overfitting is likely";
-                    let told =
-                        if fgsm.is_empty() { likely.into() } else { format!("{fgsm}: {likely}") };
-                    (AlarmKind::CatastrophicOverfitting, told)
-                }
-            };
-            return alarm(kind, format!("{fell}, {what}{SUDDEN_HINT}"));
+impl AlarmKind {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::CatastrophicOverfitting => {
+                "more attack.steps, a random attack.start, a smaller attack.step_size or optimizer.learning_rate; the \
+                 best model is kept"
+            }
+            Self::Collapse => "a smaller optimizer.learning_rate; the best model is kept",
+            Self::RobustOverfitting => {
+                "evaluation.on_overfitting = \"stop\" ends training here; the best model is kept"
+            }
         }
     }
+}
+
+type Suspicion = Option<(AlarmKind, String)>;
+
+fn sudden(best: &Judgement, now: &Judgement) -> Suspicion {
+    let fall = best.adversarial - now.adversarial;
+    let is_halved = now.adversarial <= best.adversarial / 2.0 + ROUNDING;
+    if fall < FALL - ROUNDING && !(is_halved && fall >= HALVING - ROUNDING) {
+        return None;
+    }
+    let kind = match is_misled(best.fgsm, now.fgsm, fall) {
+        Some(false) => AlarmKind::Collapse,
+        _ => AlarmKind::CatastrophicOverfitting,
+    };
+    let moved = best.fgsm.zip(now.fgsm).map_or(String::new(), |(was, is)| {
+        format!(", under a single gradient step it went from {} to {}", percent(was), percent(is))
+    });
+    let (was, is) = (percent(best.adversarial), percent(now.adversarial));
+    let from = best.step;
+    let likely = match kind {
+        AlarmKind::Collapse => "training is coming apart",
+        _ => "catastrophic overfitting is likely",
+    };
+    Some((kind, format!("robust accuracy fell from {was} (step {from}) to {is}{moved}: {likely}")))
+}
+
+fn gap(now: &Judgement) -> Suspicion {
     let fgsm = now.fgsm?;
+    let gap = fgsm - now.adversarial;
     let error = (0.5 / now.samples.max(1) as f64).sqrt();
-    if fgsm - now.adversarial < GAP.max(3.0 * error) - ROUNDING {
+    let is_halved = now.adversarial <= fgsm / 2.0 + ROUNDING;
+    let least = if is_halved { HALVING } else { GAP };
+    if gap < least.max(3.0 * error) - ROUNDING {
         return None;
     }
     let (many, one) = (percent(now.adversarial), percent(fgsm));
     let text = format!(
-        "robust accuracy is {many} where a single gradient step leaves {one}: catastrophic overfitting is \
-         likely{SUDDEN_HINT}"
+        "robust accuracy is {many} where a single gradient step leaves {one}: catastrophic overfitting is likely"
     );
-    alarm(AlarmKind::CatastrophicOverfitting, text)
+    Some((AlarmKind::CatastrophicOverfitting, text))
 }
 
-const SUDDEN_HINT: &str = "\n  hint: more attack.steps, a smaller attack.step_size or optimizer.learning_rate; the best \
-                           model is kept";
+/// Whether single gradient steps lost less than half of what many gained; unknown where none was judged.
+fn is_misled(was: Option<f64>, is: Option<f64>, fall: f64) -> Option<bool> {
+    Some(was? - is? < fall / 2.0)
+}
 
-fn slow(now: &Judgement, history: &[Judgement]) -> Option<Alarm> {
-    let mut means = history.windows(WINDOW).filter_map(|window| {
-        let mean = |figures: Vec<f64>| figures.iter().sum::<f64>() / WINDOW as f64;
-        let training: Option<Vec<f64>> = window.iter().map(|one| one.training).collect();
-        let held_out = window.iter().map(|one| one.adversarial).collect();
-        Some((window[WINDOW - 1].step, mean(held_out), mean(training?)))
-    });
-    let (_, held_out, training) = means.next_back()?;
-    let best = means.reduce(|a, b| if b.1 > a.1 { b } else { a })?;
-    let error = (2.0 * best.1 * (1.0 - best.1) / now.samples.max(1) as f64).sqrt();
-    let falls = best.1 - held_out >= DRIFT.max(2.0 * error) - ROUNDING;
-    let rises = training - best.2 >= DRIFT - ROUNDING;
-    (falls && rises).then(|| Alarm {
-        step: now.step,
-        kind: AlarmKind::RobustOverfitting,
-        message: format!(
-            "held-out robust accuracy fell from {} (step {}) to {} while that of training rose from {} to {}, means of \
-             {WINDOW} validations: robust overfitting\n  \
-             hint: stop here, evaluation.on_overfitting = \"stop\" does so; the best model is kept",
-            percent(best.1),
-            best.0,
-            percent(held_out),
-            percent(best.2),
-            percent(training)
-        ),
-    })
+/// Means over a window of validations, named by its last step.
+struct Means {
+    step: u64,
+    held_out: f64,
+    fgsm: Option<f64>,
+    training: f64,
+}
+
+impl Means {
+    fn of(window: &[Judgement]) -> Option<Self> {
+        let mean = |figure: &dyn Fn(&Judgement) -> Option<f64>| -> Option<f64> {
+            let figures: Option<Vec<f64>> = window.iter().map(figure).collect();
+            Some(figures?.iter().sum::<f64>() / window.len() as f64)
+        };
+        Some(Self {
+            step: window.last()?.step,
+            held_out: mean(&|one| Some(one.adversarial))?,
+            fgsm: mean(&|one| one.fgsm),
+            training: mean(&|one| one.training)?,
+        })
+    }
+}
+
+fn slow(history: &[Judgement]) -> Suspicion {
+    let mut means = history.windows(WINDOW).filter_map(Means::of);
+    let now = means.next_back()?;
+    let best = means.reduce(|a, b| if b.held_out > a.held_out { b } else { a })?;
+    let samples = history.last()?.samples.max(1) as f64;
+    let error = (2.0 * best.held_out * (1.0 - best.held_out) / samples).sqrt();
+    let fall = best.held_out - now.held_out;
+    let rise = now.training - best.training;
+    if fall < DRIFT.max(2.0 * error) - ROUNDING || rise < DRIFT - ROUNDING {
+        return None;
+    }
+    let (kind, name) = match is_misled(best.fgsm, now.fgsm, fall) {
+        Some(true) => (AlarmKind::CatastrophicOverfitting, "catastrophic overfitting is likely"),
+        _ => (AlarmKind::RobustOverfitting, "robust overfitting"),
+    };
+    let text = format!(
+        "held-out robust accuracy fell from {} (step {}) to {} while that of training rose from {} to {}, means of \
+         {WINDOW} validations: {name}",
+        percent(best.held_out),
+        best.step,
+        percent(now.held_out),
+        percent(best.training),
+        percent(now.training)
+    );
+    Some((kind, text))
 }
 
 fn percent(share: f64) -> String {
@@ -195,18 +243,30 @@ mod g32_guards {
         assert_eq!(alarm.kind, AlarmKind::CatastrophicOverfitting);
         assert!(
             alarm.message.starts_with(
-                "robust accuracy fell from 40.0 % (step 100) to 15.0 %, under FGSM it went from 45.0 % to 44.0 %"
+                "robust accuracy fell from 40.0 % (step 100) to 15.0 %, under a single gradient step it went from 45.0 % to 44.0 %"
             ),
             "{}",
             alarm.message
         );
-        assert_eq!(kind(&[(0.40, 0.45, 0.4), (0.151, 0.44, 0.6)]), None);
+        // A fifth of the images, and neither half of the accuracy nor half of FGSM's.
+        assert_eq!(kind(&[(0.40, 0.45, 0.4), (0.201, 0.34, 0.6)]), None);
+    }
+
+    #[test]
+    fn a_fall_of_15_points_to_half_of_the_best_is_one_too() {
+        let halved = kind(&[(0.30, 0.36, 0.3), (0.15, 0.29, 0.5)]);
+        assert_eq!(halved, Some(AlarmKind::CatastrophicOverfitting));
+        assert_eq!(kind(&[(0.29, 0.36, 0.3), (0.15, 0.29, 0.5)]), None);
+        assert_eq!(kind(&[(0.50, 0.56, 0.3), (0.30, 0.53, 0.5)]), None);
     }
 
     #[test]
     fn a_gap_of_30_points_rings_at_the_first_validation() {
-        assert_eq!(kind(&[(0.02, 0.32, 0.9)]), Some(AlarmKind::CatastrophicOverfitting));
-        assert_eq!(kind(&[(0.02, 0.31, 0.9)]), None);
+        assert_eq!(kind(&[(0.40, 0.70, 0.9)]), Some(AlarmKind::CatastrophicOverfitting));
+        assert_eq!(kind(&[(0.40, 0.69, 0.9)]), None);
+        // 15 points are enough where they are half.
+        assert_eq!(kind(&[(0.15, 0.30, 0.9)]), Some(AlarmKind::CatastrophicOverfitting));
+        assert_eq!(kind(&[(0.13, 0.27, 0.9)]), None);
         // 30 points on 24 images are within three standard errors, 43 points.
         let mut few = history(&[(0.10, 0.50, 0.9)]);
         few[0].samples = 24;
@@ -228,6 +288,9 @@ mod g32_guards {
                 (0.50 - 0.015 * late, 0.56 - 0.015 * late, 0.50 + 0.03 * f64::from(epoch))
             })
             .collect();
+        // The same with single steps that hold out is the catastrophic kind, slowly.
+        let misled: Vec<_> = overfits.iter().map(|&(p, _, t)| (p, 0.6, t)).collect();
+        assert_eq!(kind(&misled[..11]), Some(AlarmKind::CatastrophicOverfitting));
         let begun = begun(&history(&overfits));
         assert_eq!(begun.len(), 1, "{begun:?}");
         assert_eq!(begun[0].kind, AlarmKind::RobustOverfitting);

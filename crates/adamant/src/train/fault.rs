@@ -146,9 +146,9 @@ fn up_to(network: &Network, node: usize) -> Option<Network> {
     let Graph { name, input, domains, nodes, .. } = &network.graph;
     let mut needed = vec![false; nodes.len()];
     needed[node] = true;
-    for position in (0..=node).rev().filter(|&p| p == node || needed[p]).collect::<Vec<_>>() {
-        for id in &nodes[position].inputs {
-            needed[id.0] = true;
+    for position in (0..=node).rev() {
+        if needed[position] {
+            nodes[position].inputs.iter().for_each(|id| needed[id.0] = true);
         }
     }
     let (mut kept, mut place) = (Vec::new(), vec![NodeId(0); nodes.len()]);

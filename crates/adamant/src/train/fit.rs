@@ -6,13 +6,17 @@ use super::fault::Fault;
 use super::judging;
 use super::keeper::Keeper;
 use super::plan::Plan;
-use super::record::{Best, Consequence, FaultMetrics, Status, StepMetrics, ValidationMetrics};
+use super::record::{
+    Best, Consequence, FaultMetrics, Missing, MissingMetrics, Status, StepMetrics,
+    ValidationMetrics,
+};
 use super::run::Run;
 use super::sections::{OnNonFinite, OnOverfitting};
 use super::store::StoreError;
 use super::trainer::{StepReport, Trainer};
 use super::validation::{self, Subset};
-use crate::data::{DataError, Dataset, Loader, Part, hold_out};
+use crate::data::{self, DataError, Dataset, Loader, Part, hold_out};
+use crate::evaluate::EvaluateError;
 use crate::image::Batch;
 use crate::optimizer::Sgd;
 use collective::Collective;
@@ -20,6 +24,8 @@ use engine::Engine;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Name of the best model in a run folder.
 pub const BEST: &str = "best.safetensors";
@@ -61,6 +67,16 @@ pub enum Event<'a> {
     Refused {
         /// What it says.
         error: &'a TrainError,
+    },
+    /// Images could not be read; they are tried again.
+    Unreadable {
+        /// What the system says.
+        error: &'a TrainError,
+    },
+    /// Images that a step goes without, because they are damaged and the recipe says to go on.
+    Missing {
+        /// The line of metrics, which names them.
+        metrics: &'a MissingMetrics,
     },
     /// A step's numbers went wrong, and the run is back at a checkpoint; the step will be passed by.
     RolledBack {
@@ -159,8 +175,10 @@ fn fit_inner<E: Engine>(
     let parameters = learnt.map(|p| p.values.len()).sum();
     watcher.event(Event::Begin { step: state.step, steps, parameters });
     let keeper = Keeper::new(plan.checkpoints, state.seconds);
-    let mut life = Life { setting, loader, held_out, trainer, keeper, run, watcher, state, steps };
-    while let Turn::RolledBack = life.go_on()? {}
+    let tries = 0;
+    let mut life =
+        Life { setting, loader, held_out, trainer, keeper, run, watcher, state, steps, tries };
+    while let Turn::Again = life.go_on()? {}
     let last = life.trainer.network.to_bytes();
     life.run.sync_metrics()?;
     life.run.replace(LAST, &last)?;
@@ -178,14 +196,19 @@ struct Life<'a, E: Engine> {
     watcher: &'a mut dyn Watcher,
     state: &'a mut State,
     steps: u64,
+    /// How often in a row images could not be read.
+    tries: u32,
 }
+
+/// How often images are read again that the system would not give; a network file system may be away for a moment.
+const MOST_TRIES: u32 = 3;
 
 /// Why the loop over steps was left.
 enum Turn {
     /// There is no step left to do.
     Ended,
-    /// The run is back at a checkpoint.
-    RolledBack,
+    /// The run is at another step than the batches made ahead.
+    Again,
 }
 
 impl<E: Engine> Life<'_, E> {
@@ -193,7 +216,7 @@ impl<E: Engine> Life<'_, E> {
     fn go_on(&mut self) -> Result<Turn, TrainError> {
         let plan = self.setting.plan;
         if self.state.validation_due {
-            self.validate()?;
+            self.judge()?;
             self.remember()?;
         }
         let stops = plan.evaluation.on_overfitting == OnOverfitting::Stop;
@@ -205,11 +228,20 @@ impl<E: Engine> Life<'_, E> {
             let before = self.run.seconds();
             let item = match batches.next() {
                 Some(Ok(item)) => item,
-                Some(Err(error)) => return self.unreadable(error),
+                Some(Err(error)) => {
+                    self.wait_or_end(error.into())?;
+                    return Ok(Turn::Again);
+                }
                 None => return Ok(Turn::Ended),
             };
             let wait = self.run.seconds() - before;
+            self.tries = 0;
             let epoch = item.position.epoch;
+            if !item.skipped.is_empty() {
+                let metrics = missing_metrics(self.state, epoch, item.skipped);
+                self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
+                self.watcher.event(Event::Missing { metrics: &metrics });
+            }
             let passed_by = self.state.skipped.iter().find(|s| s.step == self.state.step).cloned();
             if let Some(skipped) = passed_by {
                 advance(self.state, 0, &self.loader, self.run.seconds());
@@ -232,13 +264,22 @@ impl<E: Engine> Life<'_, E> {
             }
             self.state.validation_due = judging::is_due(plan, self.state);
             if self.state.validation_due {
-                self.validate()?;
+                self.judge()?;
             }
             self.remember()?;
             if stops && self.state.ended_early.is_some() {
                 return Ok(Turn::Ended);
             }
         }
+    }
+
+    /// A validation, made again where its images cannot be read.
+    fn judge(&mut self) -> Result<(), TrainError> {
+        while let Err(error) = self.validate() {
+            self.wait_or_end(error)?;
+        }
+        self.tries = 0;
+        Ok(())
     }
 
     /// Judges the model on held-out images; where an interruption comes first, the validation stays due.
@@ -279,13 +320,19 @@ impl<E: Engine> Life<'_, E> {
         Ok(())
     }
 
-    /// The images cannot be read: what was learned so far is kept before the run ends.
-    fn unreadable(&mut self, error: DataError) -> Result<Turn, TrainError> {
+    /// Where images cannot be read: waits before they are tried again, and keeps what was learnt before the run ends.
+    fn wait_or_end(&mut self, error: TrainError) -> Result<(), TrainError> {
+        if is_of_the_system(&error) && self.tries < MOST_TRIES {
+            self.watcher.event(Event::Unreadable { error: &error });
+            sleep(Duration::from_millis(250 << self.tries));
+            self.tries += 1;
+            return Ok(());
+        }
         let Self { trainer, keeper, run, watcher, state, .. } = self;
         if state.step > 0 {
             keeper.keep(trainer, state, run, *watcher);
         }
-        Err(error.into())
+        Err(error)
     }
 
     /// A step whose numbers went wrong: the end, or back to the last checkpoint with the step to be passed by (G32).
@@ -314,8 +361,21 @@ impl<E: Engine> Life<'_, E> {
         *self.state = State { skipped, best, ..begin.state };
         self.run.rewind(self.state.step, self.run.seconds())?;
         self.watcher.event(Event::RolledBack { fault: &told, step: self.state.step });
-        Ok(Turn::RolledBack)
+        Ok(Turn::Again)
     }
+}
+
+/// Whether the system would not give a file: another time it may. A damaged picture stays damaged.
+fn is_of_the_system(error: &TrainError) -> bool {
+    let data = match error {
+        TrainError::Data(error) => Some(&**error),
+        TrainError::Evaluate { source, .. } => match &**source {
+            EvaluateError::Read { source, .. } => source.downcast_ref(),
+            _ => None,
+        },
+        _ => None,
+    };
+    matches!(data, Some(DataError::Io { .. }))
 }
 
 /// The newest good checkpoint, or the beginning.
@@ -380,6 +440,18 @@ fn step_metrics(
         gradient_norm: report.gradient_norm,
         images_per_second: batch.images.count as f64 / elapsed.max(1e-9),
         wait,
+    }
+}
+
+/// A line about the images that the step after `state` goes without.
+fn missing_metrics(state: &State, epoch: u32, skipped: Vec<data::Skipped>) -> MissingMetrics {
+    let name = |one: data::Skipped| Missing { index: one.index, reason: one.reason };
+    MissingMetrics {
+        step: state.step + 1,
+        epoch,
+        images: state.images,
+        seconds: state.seconds,
+        missing: skipped.into_iter().map(name).collect(),
     }
 }
 

@@ -172,6 +172,30 @@ pub struct ValidationMetrics {
     pub warning: Option<String>,
 }
 
+/// A line of `metrics.jsonl` about images that a step goes without.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MissingMetrics {
+    /// The step that goes without them.
+    pub step: u64,
+    /// Epoch of the step, from 0.
+    pub epoch: u32,
+    /// Training images seen before.
+    pub images: u64,
+    /// Seconds of training before.
+    pub seconds: f64,
+    /// The images.
+    pub missing: Vec<Missing>,
+}
+
+/// An image that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Its position in the data set.
+    pub index: u64,
+    /// What is wrong with it; begins with its name.
+    pub reason: String,
+}
+
 /// A line of `metrics.jsonl` about a step whose numbers went wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultMetrics {

@@ -150,7 +150,9 @@ impl<E: Engine> Trainer<'_, E> {
         for parameter in self.network.parameters.iter() {
             let broken = parameter.values.iter().find(|value| !value.is_finite());
             let found = broken.map_or(0.0, |&value| f64::from(value));
-            finite(step, || format!("parameter {} after its move", parameter.name), found)?;
+            let node = || Some(parameter.name.rsplit_once('.')?.0.to_string());
+            finite(step, || format!("parameter {} after its move", parameter.name), found)
+                .map_err(|error| error.in_layer(node))?;
         }
         Ok(())
     }

@@ -185,6 +185,12 @@ impl Watcher for Progress {
             Event::Refused { error } => {
                 self.say(&format!("warning: {error}\ntraining goes on, the next try comes soon"));
             }
+            Event::Unreadable { error } => self.say(&format!("{error}; trying again")),
+            Event::Missing { metrics } => {
+                for missing in &metrics.missing {
+                    self.say(&format!("step {} goes without {}", metrics.step, missing.reason));
+                }
+            }
             Event::RolledBack { fault, step } => {
                 self.say(&format!("{fault}\nback at step {step}; the step will be passed by"));
             }

@@ -1,5 +1,8 @@
 //! Whole training runs on a tiny network: resume, threads, consistent phase, guards.
 
+mod faults;
+mod overfitting;
+
 use adamant::data::{Dataset, Part, Pixels};
 use adamant::image::Shape;
 use adamant::train::checkpoint::Checkpoint;
@@ -99,6 +102,52 @@ fn train(
     threads: usize,
     stop_after: Option<u64>,
 ) -> Result<Vec<String>, TrainError> {
+    let (interrupt, never) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut notes = Vec::new();
+    let mut watcher = |event: Event<'_>| match event {
+        Event::Step(metrics) if stop_after.is_some_and(|stop| metrics.step >= stop) => {
+            interrupt.store(true, Ordering::SeqCst);
+        }
+        Event::Begin { step, .. } => notes.push(format!("begin {step}")),
+        Event::Damaged(error) => notes.push(error.to_string()),
+        Event::Refused { error } => notes.push(format!("refused {error}")),
+        Event::RolledBack { fault, step } => notes.push(format!("back at {step} from {fault}")),
+        _ => {}
+    };
+    let requests = [&interrupt, &never];
+    fit_in(folder, recipe, threads, images(Part::Train), requests, &mut watcher)?;
+    Ok(notes)
+}
+
+fn train_on(
+    folder: &Path,
+    recipe: &Recipe,
+    dataset: Arc<Dataset>,
+    watcher: &mut (dyn FnMut(Event<'_>) + Send),
+) -> Result<(), TrainError> {
+    let never = AtomicBool::new(false);
+    fit_in(folder, recipe, 2, dataset, [&never, &never], watcher)
+}
+
+fn train_with(
+    folder: &Path,
+    recipe: &Recipe,
+    dataset: Arc<Dataset>,
+    requests: [&AtomicBool; 2],
+    watcher: &mut (dyn FnMut(Event<'_>) + Send),
+) -> Result<(), TrainError> {
+    fit_in(folder, recipe, 1, dataset, requests, watcher)
+}
+
+/// A new run, or the one that is there; `interrupt` and `checkpoint_now` are the requests.
+fn fit_in(
+    folder: &Path,
+    recipe: &Recipe,
+    threads: usize,
+    dataset: Arc<Dataset>,
+    [interrupt, checkpoint_now]: [&AtomicBool; 2],
+    watcher: &mut (dyn FnMut(Event<'_>) + Send),
+) -> Result<(), TrainError> {
     let mut run = if folder.join("recipe.toml").exists() {
         Run::resume(folder)?.0
     } else {
@@ -106,28 +155,17 @@ fn train(
     };
     let plan = Plan::new(recipe)?;
     let engine = engine(threads).training_in(plan.precision.resolve(Precision::F32));
-    let interrupt = AtomicBool::new(false);
-    let dataset = images(Part::Train);
     let setting = Setting {
         engine: &engine,
         collective: &Solo,
         plan: &plan,
         dataset,
-        interrupt: &interrupt,
-        checkpoint_now: &AtomicBool::new(false),
+        interrupt,
+        checkpoint_now,
     };
-    let mut notes = Vec::new();
-    let mut watcher = |event: Event<'_>| match event {
-        Event::Step(metrics) if Some(metrics.step) == stop_after => {
-            interrupt.store(true, Ordering::SeqCst);
-        }
-        Event::Begin { step, .. } => notes.push(format!("begin {step}")),
-        Event::Damaged(error) => notes.push(error.to_string()),
-        Event::Refused { error } => notes.push(format!("refused {error}")),
-        _ => {}
-    };
+    let mut watcher = |event: Event<'_>| watcher(event);
     engine.pool().install(|| fit(&setting, &mut run, &mut watcher))?;
-    Ok(notes)
+    Ok(())
 }
 
 fn bytes(folder: &Path, name: &str) -> Vec<u8> {
