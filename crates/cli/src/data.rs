@@ -1,11 +1,16 @@
-//! `adamant data list | info DATA | fetch NAME`: which data sets there are, what is in them, and how they get here.
+//! `adamant data list | info DATA | prepare DATA | fetch NAME`: which data sets there are, what is in them, in which form
+//! they lie, and how they get here.
+
+mod counting;
+mod info;
+mod prepare;
 
 use crate::failure::OrWrongUsage;
-use crate::output::{print, table, thousands};
+use crate::output::print;
 use crate::settings::Settings;
 use adamant::data::fetch::{Origin, Outcome, Progress, fetch};
 use adamant::data::published::{PUBLISHED, PublishedSet};
-use adamant::data::{Dataset, Part, SearchPath, Source};
+use adamant::data::{SearchPath, Source};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -25,11 +30,17 @@ pub struct DataArguments {
 enum DataCommand {
     /// The sets with a name, and where they are on this machine.
     List,
-    /// Loads DATA and says what is in it.
+    /// Decodes all of DATA and says what is in it: counts, sizes, levels, balance of classes, corrupt files.
     Info {
-        /// A name (fashion-sample, fashion-mnist, mnist, cifar10, cifar100), idx:DIR, bin:PATH, pickle:PATH or folder:PATH.
+        /// A name (fashion-sample, fashion-mnist, mnist, cifar10, cifar100), idx:DIR, bin:PATH, pickle:PATH, npz:FILE, folder:PATH,
+        /// shards:PATH, parquet:PATH, cache:PATH or unlabelled:PATH.
         data: String,
+        /// Also write a contact sheet: some images of each class, as PNG.
+        #[arg(long, value_name = "FILE")]
+        sheet: Option<PathBuf>,
     },
+    /// Writes DATA as tar shards or as a cache of decoded pictures.
+    Prepare(prepare::PrepareArguments),
     /// Brings a published set here and checks its SHA-256.
     Fetch {
         /// fashion-mnist, mnist, cifar10 or cifar100.
@@ -45,7 +56,10 @@ pub fn run(arguments: &DataArguments, settings: &Settings) -> anyhow::Result<Exi
     let search = SearchPath::from_environment();
     match &arguments.command {
         DataCommand::List => list(&search, settings)?,
-        DataCommand::Info { data } => info(data, &search, settings)?,
+        DataCommand::Info { data, sheet } => {
+            info::run(data, sheet.as_deref(), &search, settings)?;
+        }
+        DataCommand::Prepare(arguments) => prepare::run(arguments, &search, settings)?,
         DataCommand::Fetch { name, from } => {
             let set = PublishedSet::named(name).or_wrong_usage()?;
             let origin = from.as_deref().map_or(Origin::Published, Origin::parse);
@@ -92,111 +106,10 @@ fn list(search: &SearchPath, settings: &Settings) -> anyhow::Result<()> {
         text += &format!("{}\n  {}\n  licence: {}\n  {place}\n", set.name, set.about, set.licence);
     }
     print(&format!(
-        "{text}\nyour own: idx:DIR (IDX files), bin:PATH (CIFAR binary), pickle:PATH (CIFAR for Python), folder:PATH (class folders of PNG or JPEG)\n"
+        "{text}\nyour own: folder:PATH (class folders of PNG or JPEG), shards:PATH (tar shards, WebDataset), \
+         parquet:PATH (Hugging Face), cache:PATH (from `adamant data prepare`), unlabelled:PATH (pictures without labels), bin:PATH (CIFAR binary), \
+         pickle:PATH (CIFAR for Python), npz:FILE (numpy), idx:DIR (IDX files)\n"
     ))
-}
-
-#[derive(Serialize)]
-struct Described {
-    data: String,
-    classes: Vec<String>,
-    shape: [usize; 3],
-    parts: Vec<DescribedPart>,
-}
-
-#[derive(Serialize)]
-struct DescribedPart {
-    part: &'static str,
-    images: usize,
-    per_class: Vec<usize>,
-    /// Per channel, pixels in [0, 1].
-    mean: Vec<f64>,
-    standard_deviation: Vec<f64>,
-    fingerprint: String,
-}
-
-fn info(data: &str, search: &SearchPath, settings: &Settings) -> anyhow::Result<()> {
-    let source = Source::parse(data).or_wrong_usage()?;
-    let first = source.load(Part::Train, search)?;
-    let second = match first.part() {
-        Part::Whole => None,
-        Part::Train | Part::Test => Some(source.load(Part::Test, search)?),
-    };
-    let shape = first.shape();
-    let described = Described {
-        data: source.to_string(),
-        classes: first.class_names().to_vec(),
-        shape: [shape.channels, shape.height, shape.width],
-        parts: [Some(first), second].iter().flatten().map(describe).collect::<Result<_, _>>()?,
-    };
-    if settings.json {
-        return print(&serde_json::to_string_pretty(&described)?);
-    }
-    let [channels, height, width] = described.shape;
-    let mut header = vec![String::new()];
-    let mut images = vec!["images".to_owned()];
-    let mut means = vec!["mean".to_owned()];
-    let mut deviations = vec!["standard deviation".to_owned()];
-    let list = |values: &[f64]| {
-        values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ")
-    };
-    for part in &described.parts {
-        header.push(part.part.to_owned());
-        images.push(thousands(part.images as u64));
-        means.push(list(&part.mean));
-        deviations.push(list(&part.standard_deviation));
-    }
-    let mut rows = vec![header, images, means, deviations];
-    for (label, name) in described.classes.iter().enumerate() {
-        let mut row = vec![format!("{label} {name}")];
-        row.extend(described.parts.iter().map(|part| thousands(part.per_class[label] as u64)));
-        rows.push(row);
-    }
-    let mut text = format!(
-        "{}: {channels} x {height} x {width}, {} classes\n{}",
-        described.data,
-        described.classes.len(),
-        table(&rows)
-    );
-    for part in &described.parts {
-        text += &format!("SHA-256 of the images, {}: {}\n", part.part, part.fingerprint);
-    }
-    print(&text)
-}
-
-fn describe(set: &Dataset) -> anyhow::Result<DescribedPart> {
-    let mut per_class = vec![0; set.classes()];
-    for &label in set.labels() {
-        per_class[label as usize] += 1;
-    }
-    // Sums of bytes are whole numbers, so they are exact.
-    let plane = set.shape().height * set.shape().width;
-    let (mut sums, mut squares) =
-        (vec![0_u64; set.shape().channels], vec![0_u64; set.shape().channels]);
-    let mut bytes = vec![0; set.shape().len()];
-    for index in 0..set.len() as u64 {
-        set.read(index, &mut bytes)?;
-        for (channel, pixels) in bytes.chunks_exact(plane).enumerate() {
-            sums[channel] += pixels.iter().map(|&byte| u64::from(byte)).sum::<u64>();
-            squares[channel] += pixels.iter().map(|&byte| u64::from(byte).pow(2)).sum::<u64>();
-        }
-    }
-    let count = (plane * set.len()) as f64;
-    let mean: Vec<f64> = sums.iter().map(|&sum| sum as f64 / count / 255.0).collect();
-    let standard_deviation = squares
-        .iter()
-        .zip(&mean)
-        .map(|(&square, mean)| {
-            (square as f64 / count / 255.0 / 255.0 - mean * mean).max(0.0).sqrt()
-        })
-        .collect();
-    let part = match set.part() {
-        Part::Train => "train",
-        Part::Test => "test",
-        Part::Whole => "whole",
-    };
-    let fingerprint = set.fingerprint()?;
-    Ok(DescribedPart { part, images: set.len(), per_class, mean, standard_deviation, fingerprint })
 }
 
 #[derive(Serialize)]

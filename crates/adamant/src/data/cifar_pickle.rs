@@ -13,7 +13,7 @@ use super::error::DataError;
 use super::pickle::{Item, Pickle};
 
 /// No batch comes near this; a larger file is something else.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: u64 = 4 << 30;
 
 /// Names of the files with a part's images, without folders.
 fn file_names(kind: Kind, part: Part) -> &'static [&'static str] {
@@ -152,17 +152,21 @@ fn append(
     pixels: &mut Vec<u8>,
 ) -> Result<(), DataError> {
     let names: &[&'static str] = match kind {
-        Kind::Cifar10 => &["labels", "label"],
+        // The last is of the 500,000 tiny images that Carmon et al. 2019 labelled by a model.
+        Kind::Cifar10 => &["labels", "label", "extrapolated_targets"],
         Kind::Cifar100 => &["fine_labels", "labels"],
     };
     let item = field(path, root, names)?;
     let values = item.integers().ok_or_else(|| layout(path, names[0], item, "whole numbers"))?;
     let item = field(path, root, &["data"])?;
-    let array = item.array().filter(|array| array.shape() == [values.len(), SHAPE.len()]);
-    let bytes = array.and_then(|array| array.unsigned_bytes()).ok_or_else(|| {
-        let expected = format!("an array [{}, {}] of uint8", values.len(), SHAPE.len());
-        layout(path, "data", item, &expected)
-    })?;
+    let planes = [values.len(), SHAPE.len()];
+    let rows = [values.len(), SHAPE.height, SHAPE.width, SHAPE.channels];
+    let array = item.array().filter(|array| array.shape() == planes || array.shape() == rows);
+    let Some((array, bytes)) = array.and_then(|array| Some((array, array.unsigned_bytes()?)))
+    else {
+        let expected = format!("an array {planes:?} or {rows:?} of uint8");
+        return Err(layout(path, "data", item, &expected));
+    };
     for (index, value) in values.into_iter().enumerate() {
         let label = u32::try_from(value).ok().filter(|&label| (label as usize) < classes);
         labels.push(label.ok_or_else(|| DataError::WrongLabel {
@@ -171,7 +175,15 @@ fn append(
             expected: format!("0 to {}", classes.saturating_sub(1)),
         })?);
     }
-    pixels.extend_from_slice(bytes);
+    if array.shape() == planes {
+        pixels.extend_from_slice(bytes);
+        return Ok(());
+    }
+    for image in bytes.chunks_exact(SHAPE.len()) {
+        for channel in 0..SHAPE.channels {
+            pixels.extend(image.iter().skip(channel).step_by(SHAPE.channels));
+        }
+    }
     Ok(())
 }
 
@@ -249,12 +261,38 @@ mod tests {
     #[test]
     fn a_batch_of_other_things_says_what_was_found_and_expected() {
         for (name, words) in [
-            ("floats.pickle", ["\"data\" is an array [2, 8] of float32", "[2, 3072] of uint8"]),
+            ("floats.pickle", ["\"data\" is an array [2, 8] of float32", "[2, 3072] or"]),
             ("README.md", ["pickle opcode", "README.md"]),
         ] {
             let error = load(&fixture(name), "c", Part::Test).unwrap_err().to_string();
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
+    }
+
+    /// Carmon et al. 2019 pickled rows of pixels and called their labels `extrapolated_targets`.
+    #[test]
+    fn pixels_by_rows_become_planes() {
+        let rows: Vec<u8> =
+            (0..3072_u32).map(|byte| (byte % 3 * 50 + byte / 3 % 7) as u8).collect();
+        let mut pickle =
+            b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n".to_vec();
+        pickle.extend(
+            b"K\x00\x85U\x01b\x87R(K\x01(K\x01K K K\x03tcnumpy\ndtype\nU\x02u1K\x00K\x01\x87R",
+        );
+        pickle.extend(
+            b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x00\x0c\x00\x00",
+        );
+        pickle.extend(&rows);
+        pickle.extend(b"tbU\x14extrapolated_targets](K\x09eu.");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ti.pickle");
+        fs::write(&path, pickle).unwrap();
+        let set = load(&path, "c", Part::Train).unwrap();
+        assert_eq!((set.labels(), set.len()), (&[9][..], 1));
+        let mut bytes = vec![0; 3072];
+        set.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes[..3], [0, 1, 2]);
+        assert_eq!(bytes[1024..1027], [50, 51, 52]);
     }
 
     #[test]

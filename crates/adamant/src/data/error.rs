@@ -220,6 +220,24 @@ pub enum DataError {
         /// What should be.
         expected: String,
     },
+    /// A source in several files of which none are of that part.
+    #[error("{}: {found}, expected some such as {expected}", path.display())]
+    NoPart {
+        /// The source.
+        path: PathBuf,
+        /// What there is.
+        found: String,
+        /// A name that such a file has.
+        expected: String,
+    },
+    /// A set without labels where labels are needed.
+    #[error(
+        "{name}: a set without labels, expected one with\n  hint: it can be looked at and prepared: adamant data info, adamant data prepare"
+    )]
+    Unlabelled {
+        /// The data set.
+        name: String,
+    },
     /// A name that no data set has.
     #[error("data is {found:?}, expected one of: {}", valid.join(", "))]
     UnknownSource {
@@ -272,6 +290,16 @@ pub enum DataError {
         path: PathBuf,
         /// Where and what.
         source: TarError,
+    },
+    /// A numpy archive that is damaged or of a kind that is not read.
+    #[error("{}: at offset {offset}: {found}, expected a numpy archive of plain arrays", path.display())]
+    Npz {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is there.
+        found: String,
     },
     /// A sample of a tar shard that is not what a sample is.
     #[error("{}: sample {key:?} at offset {offset}: {found}, expected {expected}", path.display())]

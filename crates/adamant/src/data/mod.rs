@@ -19,8 +19,10 @@ pub mod folder;
 mod framing;
 mod hold_out;
 pub mod idx;
+pub mod inspect;
 mod jpeg;
 mod loader;
+pub mod npz;
 pub mod parquet;
 mod part_files;
 pub mod pickle;
@@ -37,6 +39,7 @@ mod sample;
 pub mod shards;
 mod source;
 pub mod tar;
+mod unlabelled;
 mod walk;
 
 pub use augment::{Augment, Flip};

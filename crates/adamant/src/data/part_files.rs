@@ -92,6 +92,16 @@ pub(super) fn find(path: &Path, extension: &str) -> Result<PartFiles, DataError>
     }
 }
 
+/// The error where a source has files, none of the part asked for.
+pub(super) fn no_part(path: &Path, found: &PartFiles, extension: &str) -> DataError {
+    let (train, test) = (found.train.len(), found.test.len());
+    DataError::NoPart {
+        path: path.to_owned(),
+        found: format!("{train} files of the training part, {test} of the test part"),
+        expected: format!("train-00000.{extension} and test-00000.{extension}"),
+    }
+}
+
 /// The file that may say what classes are called, a name a line, label 0 first.
 pub(super) const CLASS_FILE: &str = "classes.txt";
 

@@ -8,7 +8,7 @@ use super::cifar::{self, Kind};
 use super::dataset::{Dataset, Part};
 use super::error::DataError;
 use super::framing::Framing;
-use super::{cache, cifar_pickle, folder, idx, parquet, sample, shards};
+use super::{cache, cifar_pickle, folder, idx, npz, parquet, sample, shards, unlabelled};
 
 /// Where Debian's data set packages put their files.
 const DEBIAN: &str = "/usr/share/datasets";
@@ -47,19 +47,23 @@ pub enum Source {
     Bin(PathBuf),
     /// A CIFAR archive for Python, a folder of its pickles, or one of them; read without running anything.
     Pickle(PathBuf),
+    /// A numpy archive of images and labels.
+    Npz(PathBuf),
     /// Class folders of pictures.
     Folder(PathBuf),
     /// Tar shards of pictures and labels: a folder of them, a pattern, or one.
     Shards(PathBuf),
     /// A folder of decoded pictures that `data prepare --cache` wrote.
     Cache(PathBuf),
+    /// Pictures below a folder, without labels.
+    Unlabelled(PathBuf),
     /// Parquet tables of pictures and labels: a folder of them, a pattern, or one.
     Parquet(PathBuf),
 }
 
 impl Source {
     /// All that [`Source::parse`] accepts, for messages and help.
-    pub const VALID: [&str; 12] = [
+    pub const VALID: [&str; 14] = [
         "fashion-sample",
         "fashion-mnist",
         "mnist",
@@ -68,10 +72,12 @@ impl Source {
         "idx:DIR",
         "bin:PATH",
         "pickle:PATH",
+        "npz:FILE",
         "folder:PATH",
         "shards:PATH",
         "cache:PATH",
         "parquet:PATH",
+        "unlabelled:PATH",
     ];
 
     /// Reads what a user wrote.
@@ -90,9 +96,11 @@ impl Source {
                 "idx" => Ok(Self::Idx(path.into())),
                 "bin" => Ok(Self::Bin(path.into())),
                 "pickle" => Ok(Self::Pickle(path.into())),
+                "npz" => Ok(Self::Npz(path.into())),
                 "folder" => Ok(Self::Folder(path.into())),
                 "shards" => Ok(Self::Shards(path.into())),
                 "cache" => Ok(Self::Cache(path.into())),
+                "unlabelled" => Ok(Self::Unlabelled(path.into())),
                 "parquet" => Ok(Self::Parquet(path.into())),
                 _ => Err(unknown()),
             };
@@ -127,7 +135,9 @@ impl Source {
             | Self::Pickle(_)
             | Self::Folder(_)
             | Self::Shards(_)
+            | Self::Npz(_)
             | Self::Cache(_)
+            | Self::Unlabelled(_)
             | Self::Parquet(_) => Ok(None),
         }
     }
@@ -137,6 +147,21 @@ impl Source {
     /// Errors: `Absent` with the places looked at; what the format says about its files.
     pub fn load(&self, part: Part, search: &SearchPath) -> Result<Dataset, DataError> {
         self.load_framed(part, search, Framing::AsStored)
+    }
+
+    /// As [`Source::load_framed`], sets without labels included: to be looked at, counted and written, not learned from.
+    ///
+    /// Errors: as [`Source::load_framed`], without `Unlabelled`.
+    pub fn load_to_look_at(
+        &self,
+        part: Part,
+        search: &SearchPath,
+        framing: Framing,
+    ) -> Result<Dataset, DataError> {
+        match self {
+            Self::Unlabelled(path) => unlabelled::load(path, &self.to_string(), framing),
+            _ => self.load_framed(part, search, framing),
+        }
     }
 
     /// As [`Source::load`], each picture made an image as `framing` says.
@@ -153,6 +178,7 @@ impl Source {
             // Pictures of any size: an image's shape is the framing's.
             Self::Folder(path) => return folder::load(path, &name, part, framing),
             Self::Shards(path) => return shards::load(path, &name, part, framing),
+            Self::Unlabelled(_) => return Err(DataError::Unlabelled { name }),
             Self::Cache(path) => return cache::load(path, &name, part, framing),
             Self::Parquet(path) => return parquet::load(path, &name, part, framing),
             Self::FashionSample => sample::load(part),
@@ -162,6 +188,7 @@ impl Source {
             Self::Cifar100 => load_cifar(&name, search, Kind::Cifar100, part),
             Self::Idx(folder) => idx::load(folder, &name, part, &[]),
             Self::Bin(path) => cifar::load_any(path, &name, part),
+            Self::Npz(path) => npz::load(path, &name, part),
             Self::Pickle(path) => cifar_pickle::load(path, &name, part),
         };
         stored?.framed(framing)
@@ -182,6 +209,8 @@ impl fmt::Display for Source {
             Self::Folder(path) => write!(f, "folder:{}", path.display()),
             Self::Shards(path) => write!(f, "shards:{}", path.display()),
             Self::Cache(path) => write!(f, "cache:{}", path.display()),
+            Self::Unlabelled(path) => write!(f, "unlabelled:{}", path.display()),
+            Self::Npz(path) => write!(f, "npz:{}", path.display()),
             Self::Parquet(path) => write!(f, "parquet:{}", path.display()),
         }
     }

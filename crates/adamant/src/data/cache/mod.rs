@@ -36,11 +36,7 @@ pub fn load(path: &Path, name: &str, part: Part, framing: Framing) -> Result<Dat
     let found = part_files::find(path, EXTENSION)?;
     let (chosen, part) = found.of(part);
     if chosen.is_empty() {
-        return Err(DataError::Layout {
-            path: path.to_owned(),
-            found: "no files of that part".to_owned(),
-            expected: "such as train-00000.pixels and test-00000.pixels".to_owned(),
-        });
+        return Err(part_files::no_part(path, &found, "pixels"));
     }
     let opened = open_all(chosen)?;
     let (mut segments, mut ends, mut labels) = (Vec::new(), Vec::new(), Vec::new());

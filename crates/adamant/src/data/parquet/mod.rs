@@ -80,12 +80,7 @@ impl Tables {
         let found = part_files::find(path, "parquet")?;
         let (chosen, part) = found.of(part);
         if chosen.is_empty() {
-            return Err(DataError::Layout {
-                path: path.to_owned(),
-                found: "no tables of that part".to_owned(),
-                expected: "such as train-00000-of-00001.parquet and test-00000-of-00001.parquet"
-                    .to_owned(),
-            });
+            return Err(part_files::no_part(path, &found, "parquet"));
         }
         let opened = open_all(chosen)?;
         let names = opened.iter().find_map(|file| file.names.clone());

@@ -67,11 +67,7 @@ impl Shards {
         let found = part_files::find(path, "tar")?;
         let (chosen, part) = found.of(part);
         if chosen.is_empty() {
-            return Err(DataError::Layout {
-                path: path.to_owned(),
-                found: "no shards of that part".to_owned(),
-                expected: "such as train-0000.tar and test-0000.tar".to_owned(),
-            });
+            return Err(part_files::no_part(path, &found, "tar"));
         }
         let indexed = samples_of(chosen)?;
         let mut largest = None;
