@@ -1,6 +1,6 @@
 //! Times the loader alone: photographs from class folders, decoded, cropped at random and mirrored into batches.
 //!
-//! `cargo run --release -p adamant --example loader -- FOLDER [--workers N] [--batch N] [--passes N] [--what train|decode|validation]`
+//! `cargo run --release -p adamant --example loader -- FOLDER [--workers N] [--batch N] [--passes N] [--what train|decode|validation|start]`
 //! prints one JSON object; `benches/loader/compare.py` puts torchvision's loader beside it.
 
 use std::env;
@@ -46,6 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let dataset = folder::load(folder, "photographs", Part::Train, Framing::usual(224))?;
     let listed = begin.elapsed().as_secs_f64();
+    if arguments.what == "start" {
+        return start(dataset, &arguments, begin);
+    }
     let (seconds, images) = match arguments.what.as_str() {
         "decode" => decode(folder, &dataset, &arguments)?,
         "train" => load(dataset, &arguments, Some(RandomCrop::default()))?,
@@ -86,6 +89,50 @@ fn load(
         images += item?.batch.images.count;
     }
     Ok((begin.elapsed().as_secs_f64(), images))
+}
+
+/// How long a program takes to its first batch and what it holds after ten.
+fn start(dataset: Dataset, arguments: &Arguments, begin: Instant) -> Result<(), Box<dyn Error>> {
+    let listed = begin.elapsed().as_secs_f64();
+    let (files, classes, held) = (dataset.len(), dataset.classes(), resident());
+    let settings = LoaderSettings {
+        batch_size: arguments.batch,
+        seed: 0,
+        order: Order::Shuffled,
+        last: LastBatch::Drop,
+        augment: Augment { crop: Some(RandomCrop::default()), ..Augment::default() },
+        on_corrupt: OnCorrupt::Fail,
+        prefetch: PrefetchSettings { workers: arguments.workers, ..PrefetchSettings::default() },
+    };
+    let loader = Loader::new(Arc::new(dataset), settings)?;
+    let mut batches = loader.prefetch(loader.position(0), 1);
+    batches.next().ok_or("a batch")??;
+    let first = begin.elapsed().as_secs_f64();
+    for item in batches.by_ref().take(9) {
+        item?;
+    }
+    println!(
+        "{{\"what\": \"start\", \"files\": {files}, \"classes\": {classes}, \"workers\": {}, \"batch\": {}, \
+         \"seconds_to_list\": {listed:.3}, \"seconds_to_first_batch\": {first:.3}, \
+         \"resident_after_listing\": {held}, \"resident_after_ten_batches\": {}, \"resident_peak\": {}}}",
+        arguments.workers,
+        arguments.batch,
+        resident(),
+        status("VmHWM:"),
+    );
+    Ok(())
+}
+
+fn resident() -> u64 {
+    status("VmRSS:")
+}
+
+/// Bytes that Linux counts for this process under a name; 0 elsewhere.
+fn status(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 /// Files to bytes, nothing else.

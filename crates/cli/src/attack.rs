@@ -57,7 +57,7 @@ pub fn run(arguments: &AttackArguments, settings: &Settings) -> anyhow::Result<E
         return Err(anyhow!("{} changes no image\n  hint: name an attack", arguments.attacks))
             .or_wrong_usage();
     };
-    let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
+    let (data, named) = arguments.subject.open_data(&model)?;
     let evaluator = Evaluator {
         threat: threat.clone(),
         attacks: Vec::new(),

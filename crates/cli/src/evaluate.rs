@@ -99,7 +99,7 @@ enum ProtocolChoice {
 pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let model = arguments.subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
-    let (data, named) = arguments.subject.open_data(model.origin.as_ref())?;
+    let (data, named) = arguments.subject.open_data(&model)?;
     let several = !arguments.curve.is_empty() || arguments.all_branches;
     if several && !arguments.part.is_whole() {
         let text = "--curve and --all-branches are of whole evaluations, --part is not";

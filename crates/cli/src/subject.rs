@@ -1,12 +1,13 @@
 //! Which model is judged on which images: the arguments that `evaluate` and `attack` share.
 
 use crate::failure::OrWrongUsage;
-use crate::model::{Model, Origin};
-use adamant::data::{Dataset, Part, SearchPath, Source};
+use crate::model::Model;
+use adamant::data::{DataError, Dataset, Framing, Part, SearchPath, Source};
 use adamant::evaluate::{EvaluateError, Samples, Subject};
+use adamant::train::plan::Plan;
 use anyhow::anyhow;
 use clap::ValueEnum;
-use network::Domain;
+use network::{Domain, Shape};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -16,7 +17,8 @@ pub struct SubjectArguments {
     /// A run folder, a checkpoint folder or a .safetensors file.
     pub model: PathBuf,
     /// The images, such as fashion-sample or bin:PATH; the test part where there is one. The default is the data the
-    /// model was trained on.
+    /// model was trained on. Pictures of another size than the model's input are cut as in its training, or else as usual
+    /// (shorter side 256, middle 224).
     #[arg(long)]
     pub data: Option<String>,
     /// The branch that is judged, in networks with mixture batch norm.
@@ -67,6 +69,17 @@ pub fn fitting<T>(result: Result<T, EvaluateError>) -> anyhow::Result<T> {
     }
 }
 
+/// The usual framing of photographs for an input; arrays of images of one size are never made another.
+fn usual_framing(source: &Source, input: Shape) -> Option<Framing> {
+    let has_pictures = matches!(
+        source,
+        Source::Folder(_) | Source::Shards(_) | Source::Cache(_) | Source::Parquet(_)
+    );
+    let is_usual = input.channels == 3 && input.height == input.width;
+    let side = u32::try_from(input.width).ok().filter(|&side| side <= 8192)?;
+    (has_pictures && is_usual).then(|| Framing::usual(side))
+}
+
 impl SubjectArguments {
     /// The model that is named.
     pub fn open_model(&self) -> anyhow::Result<Model> {
@@ -74,7 +87,11 @@ impl SubjectArguments {
     }
 
     /// The images that are named, or those the model was trained on.
-    pub fn open_data(&self, origin: Option<&Origin>) -> anyhow::Result<(Dataset, String)> {
+    ///
+    /// Pictures become images as in the model's training; of a model of unknown training, as is usual for its input,
+    /// unless they have its size already.
+    pub fn open_data(&self, model: &Model) -> anyhow::Result<(Dataset, String)> {
+        let origin = model.origin.as_ref();
         let written = match (&self.data, origin) {
             (Some(data), _) => data.clone(),
             (None, Some(origin)) => origin.recipe.data.source.clone(),
@@ -89,7 +106,20 @@ impl SubjectArguments {
             }
         };
         let source = Source::parse(&written).or_wrong_usage()?;
-        let data = source.load(Part::Test, &SearchPath::from_environment())?;
+        let search = SearchPath::from_environment();
+        if let Some(origin) = origin {
+            let framing = Plan::new(&origin.recipe).or_wrong_usage()?.framing;
+            return Ok((source.load_framed(Part::Test, &search, framing)?, written));
+        }
+        let stored = source.load(Part::Test, &search);
+        let fits = match &stored {
+            Ok(data) => data.shape() == model.network.graph.input,
+            Err(error) => !matches!(error, DataError::PictureShape { .. }),
+        };
+        let data = match usual_framing(&source, model.network.graph.input) {
+            Some(framing) if !fits => source.load_framed(Part::Test, &search, framing)?,
+            _ => stored?,
+        };
         Ok((data, written))
     }
 

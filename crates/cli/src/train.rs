@@ -66,7 +66,7 @@ pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<Ex
     let plan = Plan::new(&recipe).or_wrong_usage()?;
     engine = engine.training_in(plan.precision.resolve(Precision::F32));
     let search = SearchPath::from_environment();
-    let dataset = Arc::new(plan.source.load(Part::Train, &search)?);
+    let dataset = Arc::new(plan.load(Part::Train, &search)?);
     if let Some(memory) = arguments.memory {
         engine = budget::within(engine, memory, &plan, &dataset, settings)?;
     }

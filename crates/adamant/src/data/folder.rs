@@ -11,7 +11,7 @@ use super::dataset::{Dataset, Part, Pixels};
 use super::error::DataError;
 use super::files::Files;
 use super::framing::Framing;
-use super::walk;
+use super::{listing, walk};
 
 /// Decoded bytes up to which pictures of one shape are all decoded when loading, so that a broken one is found before
 /// training.
@@ -48,7 +48,8 @@ fn load_within(
     } else {
         (Part::Train, train.clone(), class_names(&train)?)
     };
-    if let Some(unknown) = class_names_in(&root)?.iter().find(|class| !class_names.contains(class))
+    if let Some(unknown) =
+        class_names_in(&root)?.iter().find(|class| class_names.binary_search(class).is_err())
     {
         return Err(DataError::Layout {
             path: root.join(unknown),
@@ -85,12 +86,10 @@ fn load_within(
 
 /// The pictures of all classes, in order, and their labels.
 fn list(root: &Path, class_names: &[String]) -> Result<(Files, Vec<u32>), DataError> {
-    let found: Vec<Result<Vec<String>, DataError>> =
-        class_names.par_iter().map(|class| walk::pictures(&root.join(class))).collect();
+    let found = listing::pictures(root, class_names)?;
     let (mut files, mut labels) = (Files::default(), Vec::new());
     for (label, (class, names)) in class_names.iter().zip(found).enumerate() {
         files.add_folder(root.join(class));
-        let names = names?;
         names.iter().for_each(|name| files.add(name));
         labels.resize(labels.len() + names.len(), label as u32);
     }

@@ -21,6 +21,7 @@ mod hold_out;
 pub mod idx;
 pub mod inspect;
 mod jpeg;
+mod listing;
 mod loader;
 pub mod npz;
 pub mod parquet;

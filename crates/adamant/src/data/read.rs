@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use network::Shape;
 
+use super::crop::RandomCrop;
 use super::dataset::{self, Dataset};
 use super::error::DataError;
 use super::framing::{Framing, centre_crop};
 use super::picture::{self, Colours, Picture, planes};
 use super::pictures::Stored;
-use super::resize::{Pixels, Region, Resampling, Resizer};
+use super::resize::{Filter, Pixels, Region, Resampling, Resizer};
 
 /// Memory that reading uses again for the next image.
 #[derive(Debug, Default)]
@@ -94,6 +95,26 @@ impl Dataset {
                 Ok(())
             }
         }
+    }
+
+    /// Writes one image as a box of its picture, brought to the data set's size: what a random crop does once drawn.
+    ///
+    /// Shapes: `into` is `[C, H, W]`; the box lies within the picture. Units: 0 to 255. Errors: as [`Dataset::read`].
+    pub fn read_box(
+        &self,
+        index: u64,
+        region: Region,
+        filter: Filter,
+        into: &mut [u8],
+    ) -> Result<(), DataError> {
+        let crop = RandomCrop { filter, ..RandomCrop::default() };
+        let cut = |width: usize, height: usize| {
+            let left = region.left.min(width - 1);
+            let top = region.top.min(height - 1);
+            let (width, height) = (region.width.min(width - left), region.height.min(height - top));
+            crop.resampling(Region { left, top, width, height }, self.shape())
+        };
+        self.read_with(index, Some(&cut), &mut Scratch::default(), into)
     }
 
     /// Writes an image out of planes of `stored`; a grey one is repeated where three channels are wanted.

@@ -16,7 +16,7 @@ pub const CLASS: &str = "unlabelled";
 ///
 /// Errors: `Layout` if there are none; `Io`, `Picture`, `Framing`.
 pub(super) fn load(folder: &Path, name: &str, framing: Framing) -> Result<Dataset, DataError> {
-    let names = walk::pictures(folder)?;
+    let names = walk::pictures(folder)?.names;
     if names.is_empty() {
         return Err(DataError::Layout {
             path: folder.to_owned(),

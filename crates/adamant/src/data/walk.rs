@@ -1,6 +1,7 @@
 //! What lies in and below a folder, in sorted order, through symbolic links but never in a circle.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
@@ -46,28 +47,38 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DataError> {
     Ok(found)
 }
 
-/// The names of all pictures below `folder`, relative to it with `/`, depth first in sorted order; none if there is no
-/// such folder.
+/// What a walk below a folder has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The pictures, relative to the folder with `/`, depth first in sorted order.
+    pub names: Vec<String>,
+    /// The folders, itself (as an empty name) among them, and when each had last changed before it was listed, in
+    /// nanoseconds.
+    pub folders: Vec<(String, Option<i128>)>,
+}
+
+/// All pictures below `folder`; none if there is no such folder.
 ///
 /// Other files are passed over. Errors: `Io`; `Layout` for a link to a folder that contains it; `Picture` for pictures of
 /// a kind that is not read.
-pub(super) fn pictures(folder: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
+pub(super) fn pictures(folder: &Path) -> Result<Found, DataError> {
+    let mut found = Found::default();
     if folder.is_dir() {
         let real = real(folder)?;
-        Walk { names: &mut names, above: vec![real] }.descend(folder, "")?;
+        Walk { found: &mut found, above: vec![real] }.descend(folder, "")?;
     }
-    Ok(names)
+    Ok(found)
 }
 
 struct Walk<'a> {
-    names: &'a mut Vec<String>,
+    found: &'a mut Found,
     /// Real paths of the folders that the walk is in.
     above: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
     fn descend(&mut self, folder: &Path, prefix: &str) -> Result<(), DataError> {
+        self.found.folders.push((prefix.trim_end_matches('/').to_owned(), changed(folder)));
         for Entry { name, is_folder, is_link } in entries(folder)? {
             let path = folder.join(&name);
             if is_folder {
@@ -86,7 +97,7 @@ impl Walk<'_> {
                 self.descend(&path, &format!("{prefix}{name}/"))?;
                 self.above.pop();
             } else if picture::is_picture(Path::new(&name)) {
-                self.names.push(format!("{prefix}{name}"));
+                self.found.names.push(format!("{prefix}{name}"));
             } else if is_unread(&name) {
                 let reason = "a kind of picture that is not read, expected .png, .jpg or .jpeg\n  \
                               hint: convert it to PNG";
@@ -102,11 +113,17 @@ fn is_unread(name: &str) -> bool {
     UNREAD.iter().any(|kind| extension.eq_ignore_ascii_case(kind))
 }
 
+/// When the list of a folder last changed, in nanoseconds since 1970.
+pub(super) fn changed(folder: &Path) -> Option<i128> {
+    let data = fs::metadata(folder).ok()?;
+    Some(i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec()))
+}
+
 fn real(folder: &Path) -> Result<PathBuf, DataError> {
     folder.canonicalize().map_err(|source| DataError::Io { path: folder.to_owned(), source })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
@@ -125,8 +142,8 @@ mod tests {
     #[test]
     fn pictures_come_depth_first_in_sorted_order_and_nothing_else_comes() {
         let folder = folder(&["b.png", "a/2.JPEG", "a/10.jpg", "notes.txt", ".hidden.png", "c"]);
-        assert_eq!(pictures(folder.path()).unwrap(), ["a/10.jpg", "a/2.JPEG", "b.png"]);
-        assert_eq!(pictures(&folder.path().join("none")).unwrap(), [""; 0]);
+        assert_eq!(pictures(folder.path()).unwrap().names, ["a/10.jpg", "a/2.JPEG", "b.png"]);
+        assert_eq!(pictures(&folder.path().join("none")).unwrap().names, [""; 0]);
     }
 
     #[test]
@@ -134,7 +151,7 @@ mod tests {
         let (folder, other) = (folder(&["a.png"]), folder(&["b.png"]));
         symlink(other.path(), folder.path().join("link")).unwrap();
         symlink(other.path().join("b.png"), folder.path().join("c.png")).unwrap();
-        assert_eq!(pictures(folder.path()).unwrap(), ["a.png", "c.png", "link/b.png"]);
+        assert_eq!(pictures(folder.path()).unwrap().names, ["a.png", "c.png", "link/b.png"]);
     }
 
     #[test]

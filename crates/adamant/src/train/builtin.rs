@@ -5,7 +5,7 @@ use super::recipe_error::RecipeError;
 use std::path::PathBuf;
 
 /// Name and text of every recipe of `recipes/`; the first is what `adamant train` does when nothing is said.
-pub const RECIPES: [(&str, &str); 9] = [
+pub const RECIPES: [(&str, &str); 10] = [
     ("quickstart", include_str!("../../../../recipes/quickstart.toml")),
     ("quickstart_standard", include_str!("../../../../recipes/quickstart_standard.toml")),
     ("fashion_mixture", include_str!("../../../../recipes/fashion_mixture.toml")),
@@ -14,6 +14,7 @@ pub const RECIPES: [(&str, &str); 9] = [
     ("cifar10_mixture", include_str!("../../../../recipes/cifar10_mixture.toml")),
     ("cifar10_adversarial", include_str!("../../../../recipes/cifar10_adversarial.toml")),
     ("cifar10_standard", include_str!("../../../../recipes/cifar10_standard.toml")),
+    ("imagenet_mixture", include_str!("../../../../recipes/imagenet_mixture.toml")),
     ("paper_r152", include_str!("../../../../recipes/paper_r152.toml")),
 ];
 

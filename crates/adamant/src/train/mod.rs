@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod builtin;
 pub mod checkpoint;
+mod data_section;
 pub mod error;
 pub mod fault;
 pub mod fit;

@@ -2,6 +2,7 @@
 //!
 //! Begin with [`Plan::new`]. Nothing after it asks whether a setting makes sense.
 
+use super::data_section;
 use super::meaning::{
     adversary, architecture, branches, consistent, evaluation, loss_limit, minutes, objective,
     optimizer, require, schedule, small,
@@ -12,7 +13,7 @@ use super::recipe_error::RecipeError;
 use super::sections::{DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting};
 use crate::attack::{AttackDefaults, Pgd};
 use crate::data::{
-    Augment, Flip, LastBatch, LoaderSettings, OnCorrupt, Order, PrefetchSettings, Source,
+    DataError, Dataset, Framing, LastBatch, LoaderSettings, Order, Part, SearchPath, Source,
 };
 use crate::objective::{Objective, StepDraw};
 use crate::optimizer::SgdSettings;
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub struct Plan {
     /// Where the images come from.
     pub source: Source,
+    /// What becomes of a picture when nothing is drawn.
+    pub framing: Framing,
     /// How many training images are held out.
     pub validation: usize,
     /// How training images become batches.
@@ -124,22 +127,18 @@ impl Plan {
         require(training.epochs > 0, recipe, "training.epochs", "at least 1")?;
         require(training.batch_size > 0, recipe, "training.batch_size", "at least 1")?;
         require(training.keep_checkpoints > 0, recipe, "training.keep_checkpoints", "at least 1")?;
-        let flip = if data.flip { Flip::Horizontal } else { Flip::Never };
         Ok(Self {
             source,
+            framing: data_section::framing(recipe)?,
             validation: data.validation,
             loader: LoaderSettings {
                 batch_size: training.batch_size,
                 seed: training.seed,
                 order: Order::Shuffled,
                 last: LastBatch::Drop,
-                augment: Augment {
-                    pad: small(recipe, "data.pad", data.pad)?,
-                    flip,
-                    ..Augment::default()
-                },
-                on_corrupt: OnCorrupt::Fail,
-                prefetch: PrefetchSettings::default(),
+                augment: data_section::augment(recipe)?,
+                on_corrupt: data.on_corrupt,
+                prefetch: data_section::prefetch(recipe)?,
             },
             architecture: architecture(recipe)?,
             objective: objective(recipe)?,
@@ -168,6 +167,13 @@ impl Plan {
             loss_limit: loss_limit(recipe)?,
             evaluation: evaluation(recipe)?,
         })
+    }
+
+    /// One part of the images, framed as the recipe says.
+    ///
+    /// Errors: as [`Source::load_framed`].
+    pub fn load(&self, part: Part, search: &SearchPath) -> Result<Dataset, DataError> {
+        self.source.load_framed(part, search, self.framing)
     }
 
     /// The initial network for images of a shape and a number of classes.

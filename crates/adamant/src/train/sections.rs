@@ -3,32 +3,13 @@
 //! One plain struct per section, in the order of a recipe file. What values mean together is decided in
 //! the plan.
 
+pub use super::data_section::{CropKind, DataSection};
 pub use super::training_section::{
     EvaluationSection, FromEpoch, FrozenStatistics, OnNonFinite, OnOverfitting, TrainingSection,
 };
 use crate::threat::Norm;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Value;
-
-/// Section `data`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataSection {
-    /// A name or a source such as `bin:PATH`.
-    pub source: String,
-    /// How many training images are held out to choose the best model (T45).
-    pub validation: usize,
-    /// Pixels of zero border before a random crop; 0 for none.
-    pub pad: usize,
-    /// Whether images are mirrored at random.
-    pub flip: bool,
-}
-
-impl Default for DataSection {
-    fn default() -> Self {
-        Self { source: "fashion-sample".into(), validation: 500, pad: 2, flip: true }
-    }
-}
 
 /// Section `network`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -47,7 +47,7 @@ pub fn judge(
     seconds: f64,
     settings: &Settings,
 ) -> anyhow::Result<()> {
-    let dataset = plan.source.load(Part::Test, &SearchPath::from_environment())?;
+    let dataset = plan.load(Part::Test, &SearchPath::from_environment())?;
     let indices: Vec<u64> = match dataset.part() {
         // Judging on what was learned would be worth nothing; the held-out images only chose the best step.
         Part::Whole => hold_out(dataset.len(), plan.validation, plan.seed)?.validation,

@@ -155,7 +155,8 @@ impl Row {
         } else {
             let row = y / 2;
             let lowest = header.height.div_ceil(2) - 1;
-            let other = if y % 2 == 0 { row.saturating_sub(1) } else { (row + 1).min(lowest) };
+            let other =
+                if y.is_multiple_of(2) { row.saturating_sub(1) } else { (row + 1).min(lowest) };
             let (near, far) = (line(row), line(other));
             weigh_rows(isa, &near[own.clone()], &far[own], &mut self.sums[1..=count]);
             let weigh = |at: usize| 3 * u16::from(near[at]) + u16::from(far[at]);

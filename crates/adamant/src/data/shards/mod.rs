@@ -4,7 +4,7 @@
 //! one read at an offset. Begin with [`Shards::open`]; `index` says what makes a sample, `stored` when an index counts.
 
 mod index;
-mod stored;
+pub(super) mod stored;
 
 pub use stored::IndexOrigin;
 

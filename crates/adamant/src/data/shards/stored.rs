@@ -65,14 +65,15 @@ pub(super) fn samples(path: &Path) -> Result<(Vec<Sample>, IndexOrigin), DataErr
     Ok((samples, IndexOrigin::MadeAndLost(reasons.join("; "))))
 }
 
-fn places(shard: &Path) -> Vec<PathBuf> {
+/// Where the index of a shard, or the list of a folder, may lie: beside it, or in the user's cache folder.
+pub(in super::super) fn places(shard: &Path) -> Vec<PathBuf> {
     let name = shard.file_name().unwrap_or_default().to_string_lossy();
     let mut places = vec![shard.with_file_name(format!(".{name}.adamant-index"))];
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     if let Some(cache) = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home) {
         let whole = fs::canonicalize(shard).unwrap_or_else(|_| shard.to_owned());
         let digest = hex(&Sha256::digest(whole.as_os_str().as_encoded_bytes()));
-        places.push(cache.join("adamant/shards").join(format!("{digest}.index")));
+        places.push(cache.join("adamant/indexes").join(format!("{digest}.index")));
     }
     places
 }
@@ -133,7 +134,7 @@ fn decode(bytes: &[u8], identity: &[u8; IDENTITY]) -> Option<Vec<Sample>> {
 }
 
 /// Written aside and renamed: a run killed on the way leaves no half index under the name.
-fn keep(place: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(in super::super) fn keep(place: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
     }
