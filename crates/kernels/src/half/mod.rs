@@ -18,7 +18,7 @@
 //!   next block they are hidden, except where steps are few: 1x1 convolutions of 64 to 128 inputs reach 0.4 to 0.9.
 //! - *The second-level cache.* A step reads two tiles of pixels and two panels of weights, 4 KiB for 64 cycles; only a tile's
 //!   nine taps meet it in the first level. Blocks of 6 tiles by 1 panel read less and did 7 to 10 % more alone, at 16x16 and
-//!   below, but write half cells; not built.
+//!   below, but write half cells; 3 by 2 with hidden results 0 to 5 %; not built.
 //! - *The third level*, 25 GB/s a core: weights of late layers and what passes from stage to stage. Both are fetched ahead.
 //!   ResNet-50 at 224 pixels stays bound by it: a block's values (1.6 MB an image at 56x56) exceed the second level.
 //!   Bands of rows instead of whole images would help; not built.

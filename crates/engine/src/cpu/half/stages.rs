@@ -70,7 +70,7 @@ pub(crate) fn stages(program: &Program, images: usize) -> Vec<Stage> {
         side = now;
     }
     for stage in stages.iter_mut().filter(|stage| stage.kind == StageKind::Cells) {
-        stage.images = images_at_once(program, stage).min(images);
+        stage.images = images_at_once(program, stage, images);
         let width = program.values[program.steps[stage.first].output].shape.width;
         stage.interleaved = interleaving(width, images.min(stage.images.max(2)));
         stage.images = stage.images.max(stage.interleaved);
@@ -78,20 +78,38 @@ pub(crate) fn stages(program: &Program, images: usize) -> Vec<Stage> {
     stages
 }
 
-/// Images whose values stay in the second-level cache: about three of the stage's largest are in use at a time, and late
-/// stages, whose weights are large, leave less room for each image but want more of them.
+/// The power of two of images that brings least from the third-level cache for each of them.
 ///
-/// Of 1, 2, 4 images for maps of 32x32, 2 to 8 for 16x16, 4 to 16 for 8x8 and 16 or 32 for 4x4 (64 to 512 channels), 1, 2, 8 and
-/// 32 were best; one core's second level holds 2 MiB and is as fast as it gets up to half of that.
-fn images_at_once(program: &Program, stage: &Stage) -> usize {
-    const BYTES: usize = 160 << 10;
+/// The more images, the fewer times weights are read that the second level does not hold: those of a stage, unless they are
+/// small. The fewer images, the more of their values stay there: about three of a stage's largest are in use at a time.
+/// Where this was measured a core's second level holds 2 MiB and is as fast as it gets up to half of that.
+fn images_at_once(program: &Program, stage: &Stage, most: usize) -> usize {
+    const NEAR: f64 = (1 << 20) as f64;
+    let steps = &program.steps[stage.first..stage.end];
     let bytes = |step: &Step| {
         let value = program.values[step.output];
         value.pixels() * value.shape.channels.next_multiple_of(kernels::half::CELL) * 2
     };
-    let largest = program.steps[stage.first..stage.end].iter().map(bytes).max().unwrap_or(1);
-    let ratio = BYTES as f64 / largest as f64;
-    1 << ((ratio * ratio / 2.0).max(1.0) as usize).ilog2()
+    let in_use = 3.0 * steps.iter().map(bytes).max().unwrap_or(1) as f64;
+    let weights: Vec<f64> = steps.iter().filter_map(weight_bytes).collect();
+    let all: f64 = weights.iter().sum();
+    let each = if all > NEAR { all / weights.len() as f64 } else { 0.0 };
+    let from_afar = |images: usize| {
+        let spilled = 1.0 - NEAR / (in_use * images as f64);
+        each / images as f64 + spilled.max(0.0) * in_use
+    };
+    let powers = (0..=most.ilog2()).map(|power| 1 << power);
+    powers.min_by(|&a, &b| from_afar(a).total_cmp(&from_afar(b))).unwrap_or(1)
+}
+
+fn weight_bytes(step: &Step) -> Option<f64> {
+    match &step.operation {
+        Operation::Convolution { shape, .. } => {
+            let window = shape.kernel * shape.kernel;
+            Some((2 * shape.in_channels * shape.out_channels * window) as f64)
+        }
+        _ => None,
+    }
 }
 
 /// The interleaving, at most `limit`, that computes least for nothing.
