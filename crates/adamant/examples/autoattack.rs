@@ -1,16 +1,10 @@
 //! AutoAttack beside the official implementation: robust accuracy after each attack, image by image, at every stored epsilon.
 //!
 //! `cargo run --release -p adamant --example autoattack -- [JOB]...` with jobs such as `std_eps0p5`, by default all. Reads
-//! `fixtures/golden/apgd_reference`, made with the official code, and writes JSON to standard output.
-//!
-//! `... --example autoattack -- --images IMAGES.bin COUNT EPSILON` runs the standard version on the first images of a CIFAR
-//! binary file instead, as `benches/autoattack_official.py` does with the official code. `THREADS` and `ADAMANT_ISA` in the
-//! environment.
+//! `fixtures/golden/apgd_reference`, made with the official code, and writes JSON to standard output. `THREADS` and
+//! `ADAMANT_ISA` in the environment. Times beside the official code's: `benches/autoattack/turns.py`.
 
-use adamant::attack::{
-    Attack, AttackDefaults, AttackStream, AutoAttackVersion, Ensemble, NoAttack, Passes, parse,
-    prediction,
-};
+use adamant::attack::{Attack, AttackDefaults, AttackStream, Passes, parse, prediction};
 use adamant::image::{Batch, Images, Shape};
 use adamant::stream::Stream;
 use adamant::threat::{Norm, ThreatModel, distance};
@@ -71,76 +65,13 @@ fn main() {
     let print = |result: Value| {
         println!("{}", serde_json::to_string_pretty(&result).expect("plain data"));
     };
-    if let [flag, file, count, epsilon] = wanted.as_slice()
-        && flag == "--images"
-    {
-        let batch = records(file, count.parse().expect("a number"));
-        let threat = ThreatModel::new(Norm::Linf, epsilon.parse().expect("a length"));
-        print(about(vec![standard(&frozen, &batch, &threat.expect("a threat"))]));
-        return;
-    }
     let jobs = JOBS.iter().filter(|job| wanted.is_empty() || wanted.iter().any(|w| w == job.0));
     let results: Vec<Value> = jobs.map(|&job| run(&frozen, &all, &stored, job)).collect();
     print(about(results));
 }
 
-/// The first records of a CIFAR binary file.
-fn records(file: &str, count: usize) -> Batch {
-    let shape = Shape::new(3, 32, 32);
-    let bytes = std::fs::read(file).expect("a file");
-    let records: Vec<&[u8]> = bytes.chunks_exact(1 + shape.len()).take(count).collect();
-    assert_eq!(records.len(), count, "{file} holds fewer records");
-    let pixels = records.iter().flat_map(|r| r[1..].iter().map(|&b| f32::from(b) / 255.0));
-    Batch {
-        images: Images { count, shape, pixels: pixels.collect() },
-        labels: records.iter().map(|record| u32::from(record[0])).collect(),
-        indices: (0..count as u64).collect(),
-    }
-}
-
-/// The standard version on the images that are right as they are, each attack on the survivors of the last.
-fn standard(frozen: &impl Frozen, batch: &Batch, threat: &ThreatModel) -> Value {
-    let stream = AttackStream { stream: Stream::new(0), time: 0, rank: 0, first_restart: 0 };
-    let all: Vec<usize> = (0..batch.images.count).collect();
-    let (mut standing, _) = survivors(frozen, &NoAttack, batch, &all, &stream, threat);
-    let clean = standing.len();
-    let mut attacks = Vec::new();
-    for attack in Ensemble::autoattack(AutoAttackVersion::Standard, threat).into_members() {
-        let clock = (Instant::now(), processor_seconds());
-        let attacked = standing.len();
-        let (left, passes) = survivors(frozen, attack.as_ref(), batch, &standing, &stream, threat);
-        standing = left;
-        attacks.push(json!({
-            "name": attack.name(),
-            "attacked": attacked,
-            "robust": standing.len(),
-            // With the judge's look at what was found.
-            "forward_passes": passes.forward + attacked as u64,
-            "backward_passes": passes.backward,
-            "seconds": rounded(clock.0.elapsed().as_secs_f64()),
-            "processor_seconds": rounded(processor_seconds() - clock.1),
-        }));
-        eprintln!("{}", attacks.last().expect("just pushed"));
-    }
-    json!({
-        "images": batch.images.count,
-        "epsilon": threat.epsilon().written(),
-        "clean": clean,
-        "attacks": attacks,
-    })
-}
-
 fn rounded(seconds: f64) -> f64 {
     (seconds * 100.0).round() / 100.0
-}
-
-/// What all threads have used so far; 0 where the system does not say.
-fn processor_seconds() -> f64 {
-    let about = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = about.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    // User and system time in hundredths of a second.
-    let ticks = |field: usize| fields.get(field).and_then(|t| t.parse::<f64>().ok());
-    ticks(11).zip(ticks(12)).map_or(0.0, |(user, system)| (user + system) / 100.0)
 }
 
 fn images(stored: &SafeTensors<'_>) -> Batch {

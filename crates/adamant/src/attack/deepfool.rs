@@ -5,6 +5,7 @@ use super::check::{COMPACTED_TILES, check_batch};
 use super::hyperplane::to_hyperplane;
 use super::loss::AttackLoss;
 use super::minimal::{Closest, MinimalDistance};
+use super::name::numbered;
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Victim, prediction};
 use crate::image::{Batch, Images};
 use crate::threat::{Norm, ThreatModel, distance, dual_length};
@@ -186,10 +187,7 @@ impl MinimalDistance for DeepFool {
 
 impl Attack for DeepFool {
     fn name(&self) -> String {
-        match self.settings.steps {
-            Self::STEPS => "deepfool".to_owned(),
-            steps => format!("deepfool-{steps}"),
-        }
+        numbered("deepfool", (self.settings.steps, Self::STEPS), 1)
     }
 
     fn perturb(

@@ -178,6 +178,15 @@ fn single(name: &str, defaults: &AttackDefaults) -> Result<Option<Box<dyn Attack
     Ok(Some(attack))
 }
 
+/// The name of an attack as [`parse`] reads it: its kind, with steps and restarts where they are not the usual ones.
+pub(super) fn numbered(kind: &str, (steps, usual): (usize, usize), restarts: u32) -> String {
+    match (steps == usual, restarts) {
+        (true, 1) => kind.to_owned(),
+        (false, 1) => format!("{kind}-{steps}"),
+        (_, restarts) => format!("{kind}-{steps}-{restarts}"),
+    }
+}
+
 fn deepfool(threat: ThreatModel, steps: usize) -> Box<dyn Attack> {
     Box::new(DeepFool::new(DeepFoolSettings { threat, steps }))
 }

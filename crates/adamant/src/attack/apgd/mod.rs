@@ -10,6 +10,7 @@ mod sparse;
 use super::border::on_border;
 use super::check::{COMPACTED_TILES, check_batch, check_classes};
 use super::loss::AttackLoss;
+use super::name::numbered;
 use super::pgd::goal_prefix;
 use super::rounds::{Found, Rounds, by_clean_rank, worst_of_rounds};
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim};
@@ -80,12 +81,8 @@ impl Apgd {
             ApgdLoss::Dlr => "apgd-dlr",
             ApgdLoss::TargetedDlr { .. } => "apgd-t",
         };
-        let numbers = match (settings.steps, settings.restarts) {
-            (Self::STEPS, 1) => String::new(),
-            (steps, 1) => format!("-{steps}"),
-            (steps, restarts) => format!("-{steps}-{restarts}"),
-        };
-        let name = format!("{}{kind}{numbers}", goal_prefix(settings.goal));
+        let kind = format!("{}{kind}", goal_prefix(settings.goal));
+        let name = numbered(&kind, (settings.steps, Self::STEPS), settings.restarts);
         let wrong = |setting, found: &str, expected| {
             let (attack, found) = (name.clone(), found.to_owned());
             Err(AttackError::Setting { attack, setting, found, expected })

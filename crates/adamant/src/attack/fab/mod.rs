@@ -9,6 +9,7 @@ use super::border::on_border;
 use super::check::{COMPACTED_TILES, check_batch};
 use super::loss::{AttackLoss, margin};
 use super::minimal::{Closest, MinimalDistance};
+use super::name::numbered;
 use super::rounds::{Found, Round, Rounds, by_clean_rank, worst_of_rounds};
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim, prediction};
 use crate::image::{Batch, Images};
@@ -80,11 +81,7 @@ impl Fab {
             FabBoundary::Nearest => "fab",
             FabBoundary::Targets(_) => "fab-t",
         };
-        let name = match (settings.steps, settings.restarts) {
-            (Self::STEPS, 1) => kind.to_owned(),
-            (steps, 1) => format!("{kind}-{steps}"),
-            (steps, restarts) => format!("{kind}-{steps}-{restarts}"),
-        };
+        let name = numbered(kind, (settings.steps, Self::STEPS), settings.restarts);
         let setting = match (settings.restarts, settings.boundary) {
             (0, _) => "restarts",
             (_, FabBoundary::Targets(0)) => "targets",

@@ -9,6 +9,7 @@ mod window;
 use super::aim::image_key;
 use super::check::{COMPACTED_TILES, check_batch};
 use super::loss::AttackLoss;
+use super::name::numbered;
 use super::pgd::goal_prefix;
 use super::rounds::{Found, Rounds, worst_of_rounds};
 use super::{Aims, Attack, AttackError, AttackStream, Perturbed, Restarts, Victim};
@@ -52,12 +53,8 @@ impl Square {
     ///
     /// Errors: `Setting` for no restart.
     pub fn new(settings: SquareSettings) -> Result<Self, AttackError> {
-        let prefix = goal_prefix(settings.goal);
-        let name = match (settings.queries, settings.restarts) {
-            (Self::QUERIES, 1) => format!("{prefix}square"),
-            (queries, 1) => format!("{prefix}square-{queries}"),
-            (queries, restarts) => format!("{prefix}square-{queries}-{restarts}"),
-        };
+        let kind = format!("{}square", goal_prefix(settings.goal));
+        let name = numbered(&kind, (settings.queries, Self::QUERIES), settings.restarts);
         if settings.restarts == 0 {
             let (found, expected) = ("0".to_owned(), "at least 1");
             let setting = "restarts";
