@@ -219,8 +219,7 @@ impl<E: Engine> Life<'_, E> {
             self.judge()?;
             self.remember()?;
         }
-        let stops = plan.evaluation.on_overfitting == OnOverfitting::Stop;
-        if stops && self.state.ended_early.is_some() {
+        if self.has_ended_early() {
             return Ok(Turn::Ended);
         }
         let mut batches = self.loader.prefetch(self.loader.position(self.state.step), plan.epochs);
@@ -267,10 +266,16 @@ impl<E: Engine> Life<'_, E> {
                 self.judge()?;
             }
             self.remember()?;
-            if stops && self.state.ended_early.is_some() {
+            if self.has_ended_early() {
                 return Ok(Turn::Ended);
             }
         }
+    }
+
+    /// Whether an alarm ended training, by the recipe as it is now.
+    fn has_ended_early(&self) -> bool {
+        let stops = self.setting.plan.evaluation.on_overfitting == OnOverfitting::Stop;
+        stops && self.state.ended_early.is_some()
     }
 
     /// A validation, made again where its images cannot be read.
@@ -306,14 +311,14 @@ impl<E: Engine> Life<'_, E> {
     /// Errors: `Interrupted` where the end was asked for and there is something left to do.
     fn remember(&mut self) -> Result<(), TrainError> {
         let Setting { interrupt, checkpoint_now, .. } = *self.setting;
+        let ended = self.has_ended_early();
         let Self { trainer, keeper, run, watcher, state, .. } = self;
-        let is_left = state.step < self.steps || state.validation_due;
+        let is_left = state.validation_due || (state.step < self.steps && !ended);
         if interrupt.load(Ordering::SeqCst) && is_left {
             let checkpoint = keeper.must_keep(trainer, state, run, *watcher)?;
             return Err(TrainError::Interrupted { step: state.step, checkpoint });
         }
         let asked = checkpoint_now.swap(false, Ordering::SeqCst);
-        let ended = state.ended_early.is_some();
         if asked || ended || keeper.is_due(state, run.seconds()) {
             keeper.keep(trainer, state, run, *watcher);
         }

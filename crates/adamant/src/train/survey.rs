@@ -90,7 +90,8 @@ fn look(folder: &Path) -> Option<Surveyed> {
     let record: RunRecord = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
     let written = fs::metadata(&path).and_then(|m| m.modified()).ok()?;
     let holder = lock::holder(folder);
-    let is_judged = folder.join("evaluation.json").exists();
+    // The last model is judged after the best.
+    let is_judged = folder.join("evaluation-last/evaluation.json").exists();
     let condition = match (record.status, &holder) {
         (Status::Finished, Some(_)) => Condition::Evaluating,
         (_, Some(_)) => Condition::Running,
