@@ -77,14 +77,15 @@ const ROUNDING: f64 = 1e-9;
 /// - a slow fall: the mean of the last three p is below the best such mean before, by 3 points and two standard errors,
 ///   sqrt(2 p (1 - p) / n), while that of t is 3 points or more above its value then.
 ///
-/// A gap is catastrophic overfitting. So is a fall of p where f fell by less than half of that; where f fell too, a
-/// sudden one is a collapse, a slow one robust overfitting.
+/// A gap is catastrophic overfitting. So is a fall of p where f fell by less than half of that; where f fell too, a slow
+/// one is robust overfitting, and a sudden one a collapse if p had fallen so far at the validation before as well: early
+/// in training running statistics may lag behind for one, which the next has forgotten.
 pub fn ringing(history: &[Judgement]) -> Option<Alarm> {
     let (now, before) = history.split_last()?;
     // Where nothing adversarial is trained, no robustness can be lost.
     now.training?;
     let best = before.iter().reduce(|a, b| if b.adversarial > a.adversarial { b } else { a });
-    let sudden = best.and_then(|best| sudden(best, now));
+    let sudden = best.and_then(|best| sudden(best, before.last()?, now));
     let (kind, message) = sudden.or_else(|| gap(now)).or_else(|| slow(history))?;
     Some(Alarm { step: now.step, kind, message: format!("{message}\n  hint: {}", kind.hint()) })
 }
@@ -119,14 +120,21 @@ impl AlarmKind {
 
 type Suspicion = Option<(AlarmKind, String)>;
 
-fn sudden(best: &Judgement, now: &Judgement) -> Suspicion {
+/// Whether robust accuracy lies suddenly far below the best.
+fn has_fallen(best: &Judgement, now: &Judgement) -> bool {
     let fall = best.adversarial - now.adversarial;
     let is_halved = now.adversarial <= best.adversarial / 2.0 + ROUNDING;
-    if fall < FALL - ROUNDING && !(is_halved && fall >= HALVING - ROUNDING) {
+    fall >= FALL - ROUNDING || (is_halved && fall >= HALVING - ROUNDING)
+}
+
+fn sudden(best: &Judgement, previous: &Judgement, now: &Judgement) -> Suspicion {
+    if !has_fallen(best, now) {
         return None;
     }
+    let fall = best.adversarial - now.adversarial;
     let kind = match is_misled(best.fgsm, now.fgsm, fall) {
-        Some(false) => AlarmKind::Collapse,
+        Some(false) if has_fallen(best, previous) => AlarmKind::Collapse,
+        Some(false) => return None,
         _ => AlarmKind::CatastrophicOverfitting,
     };
     let moved = best.fgsm.zip(now.fgsm).map_or(String::new(), |(was, is)| {
@@ -276,8 +284,12 @@ mod g32_guards {
     }
 
     #[test]
-    fn a_fall_of_everything_is_told_apart() {
-        assert_eq!(kind(&[(0.60, 0.65, 0.6), (0.10, 0.12, 0.1)]), Some(AlarmKind::Collapse));
+    fn a_fall_of_everything_is_told_apart_and_only_if_it_lasts() {
+        let fallen = [(0.60, 0.65, 0.6), (0.10, 0.12, 0.7), (0.12, 0.14, 0.2)];
+        assert_eq!(kind(&fallen[..2]), None);
+        assert_eq!(kind(&fallen), Some(AlarmKind::Collapse));
+        let recovered = [fallen[0], fallen[1], (0.62, 0.65, 0.7)];
+        assert_eq!(kind(&recovered), None);
     }
 
     #[test]

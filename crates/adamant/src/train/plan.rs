@@ -245,6 +245,14 @@ mod tests {
     fn values_out_of_range_name_file_key_found_and_allowed() {
         for (text, expected) in [
             ("[training]\nbatch_size = 0", "training.batch_size is 0, expected at least 1"),
+            (
+                "[training]\ncheckpoint_every_minutes = -1.0",
+                "training.checkpoint_every_minutes is -1.0, expected minutes from 0",
+            ),
+            (
+                "[training]\nloss_limit = 0.5",
+                "training.loss_limit is 0.5, expected a number above 1, or 0 for no limit",
+            ),
             ("[objective]\nalpha = 2.0", "objective.alpha is 2.0, expected a share in [0, 1]"),
             (
                 "[optimizer]\nmomentum = 1.0",
