@@ -43,7 +43,7 @@ ls out/checkpoints >full.kept
 #[test]
 fn g17_a_disk_that_fills_up_in_mid_run_costs_nothing_that_was_kept() {
     let setting = Setting::new();
-    let more = ["--set", "training.epochs=30"];
+    let more = ["--set", "training.epochs=10"];
     let undisturbed = ["train", "tiny.toml", "--out", "undisturbed", "--quiet"];
     succeeds(&setting.run(&[&undisturbed[..], &more].concat()));
     let shell = |command: &mut Command, script: &str| {
