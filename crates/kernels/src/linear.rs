@@ -126,12 +126,13 @@ fn dots<const N: usize>(input: &[f32], weights: &[f32]) -> [f32; N] {
     for row in 0..N {
         let last = &weights[row * length + parts.len() * LANES..];
         let mut total = 0.0;
-        for index in 0..rest.len() {
-            total += rest[index] * last[index];
+        // Plain loops: closures would not inherit the instruction set.
+        for (input, weight) in rest.iter().zip(last) {
+            total += input * weight;
         }
         let mut sum = 0.0;
-        for lane in 0..LANES {
-            sum += sums[row][lane];
+        for lane in sums[row] {
+            sum += lane;
         }
         totals[row] = sum + total;
     }
