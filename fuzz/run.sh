@@ -23,7 +23,7 @@ for target in "${targets[@]}"; do
     status=0
     # Inputs up to 64 KiB: every structure fits, and a mutation is quick. The memory limit is what finds bombs.
     cargo +nightly fuzz run --fuzz-dir . "$target" "$corpus" -- \
-        -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 >"$log" 2>&1 || status=$?
+        -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048 -timeout=60 -print_final_stats=1 >"$log" 2>&1 || status=$?
     runs=$(grep -oP 'stat::number_of_executed_units: *\K\d+' "$log" || echo 0)
     coverage=$(grep -oP 'cov: \K\d+' "$log" | tail -1 || echo 0)
     peak=$(grep -oP 'stat::peak_rss_mb: *\K\d+' "$log" || echo 0)
