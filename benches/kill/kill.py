@@ -4,7 +4,7 @@
     cargo build --release
     benches/kill/kill.py --adamant target/release/adamant --kills 50 --out benches/results/kill/kill.json
 
-Each run is killed five times. A kill falls at a random moment after the start, or while a checkpoint is being written
+Each run is killed up to five times. A kill falls at a random moment after the start, or while a checkpoint is being written
 (its folder still has its temporary name), or while a model is being judged (its ledger is growing); which of these is
 drawn for each kill, and what the run was doing is looked up at the moment it is struck. Needs Python only.
 """
@@ -23,8 +23,10 @@ import time
 
 RECIPE = [
     "train", "quickstart", "--quiet",
-    "--set", "training.epochs=1", "--set", "network.width=8", "--set", "training.checkpoint_every_steps=5",
-    "--set", "evaluation.every_steps=60", "--set", "data.validation=200", "--set", "evaluation.samples=400",
+    "--set", "training.epochs=1", "--set", "training.batch_size=256", "--set", "training.checkpoint_every_steps=2",
+    "--set", "network.width=4", "--set", "attack.steps=2", "--set", "attack.step_size=0.05",
+    "--set", "evaluation.every_steps=15", "--set", "evaluation.select_by=pgd-2", "--set", "data.validation=200",
+    "--set", "evaluation.attacks=['fgsm', 'pgd-10']", "--set", "evaluation.samples=200",
 ]
 KILLS_A_RUN = 5
 FOLDERS = ["", "evaluation-clean", "evaluation-last", "evaluation-last-clean"]
