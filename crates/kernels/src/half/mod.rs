@@ -12,10 +12,11 @@
 //! added zero, and a sum from `+0` on is never `-0`, so leaving it out changes no bit.
 //!
 //! **What limits it** (two cores of a virtual Xeon with AMX; its speed has two states a third apart, seconds each, so all of one
-//! window). The multiplications alone, fed from the first-level cache: 2.8 to 3.4 TFLOP/s a core. Layers of ResNet-18 (CIFAR) in
-//! the pass: 1.4 to 1.8 at 64 channels and 32x32, 1.8 to 2.1 at 128 and 256, 2.0 to 2.3 at 512; of WRN-28-10 2.0 to 2.2. In order:
+//! window; raw in `benches/results/layers`). The multiplications alone, fed from the first-level cache: 2.9 TFLOP/s a core. 3x3
+//! layers of stride 1 in the attack pass of ResNet-18 (CIFAR): up to 1.6 at 64 channels and 32x32, 1.1 to 1.7 at 128, 1.7 to
+//! 1.9 at 256, 1.8 to 2.1 at 512; of WRN-28-10 1.4 to 2.0; 1x1 layers of ResNet-50 at 224 pixels 0.35 to 0.95. In order:
 //! - *Results.* A block of 64 channels has 18 steps, and writing its results took a quarter more. Between the steps of the
-//!   next block they are hidden, except where steps are few: 1x1 convolutions of 64 to 128 inputs reach 0.4 to 0.9.
+//!   next block they are hidden, except where steps are few: 1x1 convolutions.
 //! - *The second-level cache.* A step reads two tiles of pixels and two panels of weights, 4 KiB for 64 cycles; only a tile's
 //!   nine taps meet it in the first level. Blocks of 6 tiles by 1 panel read less and did 7 to 10 % more alone, at 16x16 and
 //!   below, but write half cells; 3 by 2 with hidden results 0 to 5 %; not built.
