@@ -92,6 +92,25 @@ fn cells(
     CellLayout { channels, height: side.0, width: side.1, images, border, columns }
 }
 
+/// A pass over all images of a source.
+fn all<'a>(
+    table: &'a Table,
+    weights: &'a PackedHalf,
+    images: usize,
+    source: &'a [u16],
+) -> Convolve<'a> {
+    Convolve {
+        table,
+        weights: Weights::Packed(weights),
+        bias: None,
+        images,
+        first: 0,
+        firsts: [0; 3],
+        source,
+        ahead: Ahead::default(),
+    }
+}
+
 fn filled(layout: &CellLayout, images: usize, rows: &[f32]) -> Vec<u16> {
     let mut buffer = vec![0; layout.len(images)];
     to_cells(layout, images, layout.channels, rows, &mut buffer);
@@ -160,16 +179,7 @@ fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                 let mut written = vec![0; target.len(16)];
                 convolve(
                     isa,
-                    &Convolve {
-                        table: &table,
-                        weights: Weights::Packed(&packed),
-                        bias: Some(&bias),
-                        images,
-                        first: 0,
-                        firsts: [0; 3],
-                        source: &read,
-                        ahead: Ahead::default(),
-                    },
+                    &Convolve { bias: Some(&bias), ..all(&table, &packed, images, &read) },
                     Destination::Cells {
                         target: &mut written,
                         add: Addend::Nothing,
@@ -209,16 +219,7 @@ fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                         pack(&shape, &weights, &pass, Direction::Backward, Source::Cells(source));
                     convolve(
                         isa,
-                        &Convolve {
-                            table: &table,
-                            weights: Weights::Packed(&packed),
-                            bias: None,
-                            images,
-                            first: 0,
-                            firsts: [0; 3],
-                            source: &read,
-                            ahead: Ahead::default(),
-                        },
+                        &all(&table, &packed, images, &read),
                         Destination::Cells {
                             target: &mut written,
                             add: Addend::Nothing,
@@ -266,16 +267,7 @@ fn strips_agree_with_sums_in_f64() {
             let mut written = vec![0; target.len(16)];
             convolve(
                 isa,
-                &Convolve {
-                    table: &table,
-                    weights: Weights::Packed(&packed),
-                    bias: None,
-                    images,
-                    first: 0,
-                    firsts: [0; 3],
-                    source: &read,
-                    ahead: Ahead::default(),
-                },
+                &all(&table, &packed, images, &read),
                 Destination::Cells {
                     target: &mut written,
                     add: Addend::Nothing,
@@ -308,16 +300,7 @@ fn the_epilogue_adds_activates_masks_and_keeps() {
     let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
     let (read, addend) = (filled(&source, images, &input), filled(&add, images, &other));
     for isa in Isa::available() {
-        let job = Convolve {
-            table: &table,
-            weights: Weights::Packed(&packed),
-            bias: None,
-            images,
-            first: 0,
-            firsts: [0; 3],
-            source: &read,
-            ahead: Ahead::default(),
-        };
+        let job = all(&table, &packed, images, &read);
         let mut written = vec![0; target.len(16)];
         let mut mask = vec![0; mask_layout.groups(4) * mask_layout.group_cells()];
         let epilogue = Epilogue::Activate { relu: Relu::Yes, mask: Some(&mut mask) };
@@ -365,16 +348,7 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
         let mut written = vec![0; layout.len(images)];
         convolve(
             isa,
-            &Convolve {
-                table: &table,
-                weights: Weights::Packed(&packed),
-                bias: None,
-                images,
-                first: 0,
-                firsts: [0; 3],
-                source: &read,
-                ahead: Ahead::default(),
-            },
+            &all(&table, &packed, images, &read),
             Destination::Cells {
                 target: &mut written,
                 add: Addend::Nothing,
@@ -424,16 +398,7 @@ fn a_first_layer_with_stride_goes_back_in_one_pass() {
         for isa in Isa::available() {
             let squares = target.plane_cells() * 16;
             let mut lanes = vec![0.0; images * squares];
-            let job = Convolve {
-                table: &table,
-                weights: Weights::Packed(&packed),
-                bias: None,
-                images,
-                first: 0,
-                firsts: [0; 3],
-                source: &read,
-                ahead: Ahead::default(),
-            };
+            let job = all(&table, &packed, images, &read);
             let mut workspace = Workspace::default();
             convolve(isa, &job, Destination::Lanes(&mut lanes), &mut workspace);
             let mut found = vec![0.0; expected.len()];
