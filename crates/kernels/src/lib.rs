@@ -17,6 +17,7 @@ pub mod half;
 mod isa;
 pub mod layout;
 pub mod linear;
+mod lines;
 pub mod mapping;
 pub mod memory;
 pub mod norm;

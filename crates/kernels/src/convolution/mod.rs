@@ -17,7 +17,6 @@
 //! batch or the group (`winograd`: sixteen chains, added in a fixed order): batch independence to the bit (G7) depends
 //! on it.** Bias, addition and ReLU come after it.
 
-mod aligned;
 mod backward_data;
 mod backward_weight;
 mod forward;

@@ -1,10 +1,10 @@
 //! Weights in the order in which the micro-kernel reads them.
 
 use super::ConvolutionShape;
-use super::aligned::Lines;
 use super::narrow::NARROW;
 use super::winograd;
 use crate::LANES;
+use crate::lines::Lines;
 
 /// Weights of one convolution for one direction: panels of 16 result channels, each `[tap][channel][16]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Packed {
     pub(super) shape: ConvolutionShape,
     pub(super) direction: Direction,
     pub(super) algorithm: Algorithm,
-    pub(super) values: Lines,
+    pub(super) values: Lines<f32>,
 }
 
 /// How a convolution is computed.
@@ -87,7 +87,7 @@ pub fn pack(
     Packed { shape: *shape, direction, algorithm, values }
 }
 
-fn direct_forward(shape: &ConvolutionShape, weights: &[f32]) -> Lines {
+fn direct_forward(shape: &ConvolutionShape, weights: &[f32]) -> Lines<f32> {
     let taps = shape.kernel * shape.kernel;
     let mut values = Lines::zeros(shape.out_panels() * shape.panel_len());
     for (panel, weights) in values
@@ -110,7 +110,7 @@ fn direct_forward(shape: &ConvolutionShape, weights: &[f32]) -> Lines {
 }
 
 /// Taps flipped, channels transposed, one block per phase.
-fn direct_backward_data(shape: &ConvolutionShape, weights: &[f32]) -> Lines {
+fn direct_backward_data(shape: &ConvolutionShape, weights: &[f32]) -> Lines<f32> {
     let (kernel, channels) = (shape.kernel, shape.in_channels);
     let taps = kernel * kernel;
     let narrow = is_narrow(shape);

@@ -29,7 +29,6 @@
 
 mod arrange;
 mod block;
-mod buffer;
 mod convert;
 mod convolve;
 mod depth;
@@ -40,10 +39,10 @@ mod pass;
 mod pool;
 mod table;
 
+pub use crate::lines::{Lines, Number};
 pub use arrange::{
     Adds, each_pixel, from_cells, gradient_to_cells, keep, mask_of_cells, to_cells, to_strip,
 };
-pub use buffer::{Lines, Number};
 pub use convert::{from_f32, narrow, to_f32, widen};
 pub use convolve::{Addend, Ahead, Convolve, Destination, Weights, Workspace, convolve};
 pub use depth::SpaceToDepth;

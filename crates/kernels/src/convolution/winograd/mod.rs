@@ -19,9 +19,9 @@ mod transform;
 pub(super) use pack::pack;
 
 use super::ConvolutionShape;
-use super::aligned::Lines;
 use super::product::product;
 use super::target::Target;
+use crate::lines::Lines;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
@@ -52,13 +52,13 @@ pub(super) fn suits(shape: &ConvolutionShape) -> bool {
 pub(super) struct Patches {
     tiles: Vec<Tile>,
     /// One row of the patches, `[4][groups][channels / 16][P][16]`.
-    inputs: Lines,
+    inputs: Lines<f32>,
     /// Their products with the weights, `[4][groups][panels][P][16]`.
-    products: Lines,
+    products: Lines<f32>,
     /// The 2x2 results so far, `[tiles][panels][4][16]`.
-    sums: Lines,
+    sums: Lines<f32>,
     /// What lies outside the maps.
-    zeros: Lines,
+    zeros: Lines<f32>,
 }
 
 /// One pass over maps of equal size; the result has their rows and columns.

@@ -4,10 +4,10 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::super::ConvolutionShape;
-use super::super::aligned::Lines;
 use super::super::pack::Direction;
 use super::SIDE;
 use crate::LANES;
+use crate::lines::Lines;
 
 /// Numbers of a vector, worked on together.
 type Lane = [f32; LANES];
@@ -21,7 +21,7 @@ pub(in super::super) fn pack(
     shape: &ConvolutionShape,
     weights: &[f32],
     direction: Direction,
-) -> Lines {
+) -> Lines<f32> {
     let mut values = Lines::zeros(SIDE * SIDE * shape.in_stride * shape.out_stride());
     let (ins, outs) = (shape.in_channels, shape.out_channels);
     let place = |out: usize, channel: usize| (out * ins + channel) * TAPS;
@@ -47,7 +47,7 @@ struct Read {
 impl Read {
     /// Channels of padding, of either side, have no weights: they become zero.
     #[inline(always)]
-    fn transform(&self, values: &mut Lines, weight: impl Fn(usize, usize, usize) -> f32) {
+    fn transform(&self, values: &mut Lines<f32>, weight: impl Fn(usize, usize, usize) -> f32) {
         let panels = self.results.div_ceil(LANES);
         let panel_len = self.stride * LANES;
         assert_eq!(values.len(), SIDE * SIDE * panels * panel_len, "room for transformed weights");

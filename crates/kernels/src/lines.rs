@@ -1,6 +1,5 @@
-//! Memory for cells and weights, aligned to cache lines.
+//! Memory that begins at a cache line, so that no vector of sixteen and no row of a tile lies across two.
 
-use super::CELL;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -35,14 +34,24 @@ impl<T: Number> Lines<T> {
         Self { start: start.cast(), length }
     }
 
+    /// Makes room for `length` numbers; what was there is kept, what is new is zero.
+    pub fn reserve(&mut self, length: usize) {
+        if self.length < length {
+            let mut more = Self::zeros(length);
+            more[..self.length].copy_from_slice(self);
+            *self = more;
+        }
+    }
+
     fn layout(length: usize) -> Layout {
         let bytes = length.checked_mul(size_of::<T>()).expect("a length in memory");
-        let align = if bytes >= LARGE_PAGE / 2 { LARGE_PAGE } else { 2 * CELL };
+        let align = if bytes >= LARGE_PAGE / 2 { LARGE_PAGE } else { LINE };
         let bytes = bytes.checked_next_multiple_of(align).expect("a length in memory");
         Layout::from_size_align(bytes, align).expect("a length in memory")
     }
 }
 
+const LINE: usize = 64;
 const LARGE_PAGE: usize = 2 << 20;
 
 /// Asks Linux to back a large buffer with large pages; it may refuse, and nothing depends on it but speed.
@@ -83,6 +92,20 @@ impl<T: Number> Drop for Lines<T> {
 impl<T: Number> Default for Lines<T> {
     fn default() -> Self {
         Self::zeros(0)
+    }
+}
+
+impl<T: Number> Clone for Lines<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeros(self.length);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl<T: Number + PartialEq> PartialEq for Lines<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
     }
 }
 
