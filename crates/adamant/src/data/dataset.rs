@@ -121,6 +121,14 @@ impl Dataset {
         self.framing
     }
 
+    /// Which shard an image lies in; images in memory lie in one.
+    pub(super) fn block(&self, index: u64) -> u32 {
+        match &self.pixels {
+            Pixels::Memory(_) => 0,
+            Pixels::Pictures(pictures) => pictures.block(index as usize),
+        }
+    }
+
     pub(super) fn pixels(&self) -> &Pixels {
         &self.pixels
     }

@@ -8,20 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::dataset::Dataset;
 use super::error::DataError;
-use super::hold_out::shuffle;
+use super::order::Order;
 use super::prefetch::{Prefetch, PrefetchSettings};
 use super::read::Scratch;
 use crate::image::{Batch, Images};
-use crate::stream::{Key, Purpose, Stream};
-
-/// In which order an epoch goes through the images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// A new random order each epoch, a function of (seed, epoch).
-    Shuffled,
-    /// Ascending, each epoch the same.
-    Ascending,
-}
+use crate::stream::Stream;
 
 /// What happens to the images left over when the batch size does not divide their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +98,7 @@ impl Loader {
         Self::over(dataset, indices, settings)
     }
 
-    /// Batches of the images at `indices`, for instance of one side of a [`hold_out`](super::hold_out).
+    /// Batches of the images at `indices`, which ascend: one side of a [`hold_out`](super::hold_out), for instance.
     ///
     /// Errors: `Empty`, `NoSuchImage`; `BatchSize` if it is 0 or more than there are images; `Padding` if a crop could
     /// miss the image; `Augment` for numbers that say nothing, or colours to be changed in grey images.
@@ -179,10 +170,7 @@ impl Loader {
     /// All image positions in the order of `epoch`.
     pub fn order(&self, epoch: u32) -> Vec<u64> {
         let mut order = self.indices.to_vec();
-        if self.settings.order == Order::Shuffled {
-            let key = Key { purpose: Purpose::Shuffle, time: epoch, index: 0, restart: 0 };
-            shuffle(&mut order, self.stream, key);
-        }
+        self.settings.order.arrange(&mut order, &self.dataset, self.stream, epoch);
         order
     }
 

@@ -4,9 +4,10 @@ use super::meaning::{require, small};
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use crate::data::{
-    Augment, Colour, Filter, Flip, Framing, OnCorrupt, PrefetchSettings, RandomCrop,
+    Augment, Colour, Filter, Flip, Framing, OnCorrupt, Order, PrefetchSettings, RandomCrop,
 };
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 
 /// Section `data`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct DataSection {
     pub lighting: f64,
     /// What happens when a training image cannot be read.
     pub on_corrupt: OnCorrupt,
+    /// Shards among which images are shuffled together; 0 for all.
+    pub shuffle_shards: usize,
     /// Threads that read ahead, at low priority; 0 for as many as compute.
     pub workers: usize,
     /// MiB of batches that are read ahead; always at least one batch.
@@ -70,6 +73,7 @@ impl Default for DataSection {
             saturation: 0.0,
             lighting: 0.0,
             on_corrupt: OnCorrupt::Fail,
+            shuffle_shards: 0,
             workers: 0,
             prefetch_mib: 512,
         }
@@ -138,6 +142,11 @@ pub(super) fn augment(recipe: &Recipe) -> Result<Augment, RecipeError> {
     })
 }
 
+/// In which order an epoch goes through the training images.
+pub(super) fn order(recipe: &Recipe) -> Order {
+    NonZeroUsize::new(recipe.data.shuffle_shards).map_or(Order::Shuffled, Order::ShuffledShards)
+}
+
 /// How far ahead training images are read.
 pub(super) fn prefetch(recipe: &Recipe) -> Result<PrefetchSettings, RecipeError> {
     let data = &recipe.data;
@@ -174,6 +183,9 @@ mod tests {
         assert_eq!(augment(&recipe("")).unwrap().crop, None);
         let read = prefetch(&recipe("workers = 3\nprefetch_mib = 2")).unwrap();
         assert_eq!(read, PrefetchSettings { workers: 3, bytes: 2 << 20 });
+        assert_eq!(order(&recipe("")), Order::Shuffled);
+        let four = NonZeroUsize::new(4).unwrap();
+        assert_eq!(order(&recipe("shuffle_shards = 4")), Order::ShuffledShards(four));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::recipe_error::RecipeError;
 use super::sections::{DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting};
 use crate::attack::{AttackDefaults, Pgd};
 use crate::data::{
-    DataError, Dataset, Framing, LastBatch, LoaderSettings, Order, Part, SearchPath, Source,
+    DataError, Dataset, Framing, LastBatch, LoaderSettings, Part, SearchPath, Source,
 };
 use crate::objective::{Objective, StepDraw};
 use crate::optimizer::SgdSettings;
@@ -134,7 +134,7 @@ impl Plan {
             loader: LoaderSettings {
                 batch_size: training.batch_size,
                 seed: training.seed,
-                order: Order::Shuffled,
+                order: data_section::order(recipe),
                 last: LastBatch::Drop,
                 augment: data_section::augment(recipe)?,
                 on_corrupt: data.on_corrupt,
