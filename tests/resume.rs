@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Waits until the run has written so many lines of metrics.
 fn wait_for_steps(folder: &Path, lines: usize, child: &mut Child) {
@@ -48,6 +48,35 @@ mod g17_kill_and_resume {
         same_run(&setting.path("undisturbed"), &setting.path("killed"));
         let verdicts = |out: &str| fs::read(setting.path(out).join("verdicts.jsonl")).unwrap();
         assert_eq!(verdicts("undisturbed"), verdicts("killed"));
+    }
+
+    /// A clock that jumped leaves files from another time and a record that began then.
+    #[test]
+    fn a_clock_that_jumps_changes_nothing() {
+        const YEARS: u64 = 365 * 24 * 3600;
+        let setting = Setting::new();
+        succeeds(&setting.run(&["train", "tiny.toml", "--out", "undisturbed", "--quiet"]));
+        for (out, unix) in [("past", YEARS), ("future", 130 * YEARS)] {
+            let mut child = setting.go_on(out);
+            wait_for_steps(&setting.path(out), 8, &mut child);
+            child.kill().expect("SIGKILL");
+            child.wait().expect("the child ends");
+            let path = setting.path(out).join("run.json");
+            let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            record["started_unix"] = unix.into();
+            fs::write(&path, serde_json::to_vec_pretty(&record).unwrap()).unwrap();
+            let then = UNIX_EPOCH + Duration::from_secs(unix);
+            for file in ["run.json", "metrics.jsonl", "checkpoints"] {
+                let file = fs::File::open(setting.path(out).join(file)).expect("a file");
+                file.set_modified(then).expect("a time");
+            }
+            let listed = setting.run(&["runs", "."]);
+            succeeds(&listed);
+            let listed = text(&listed.stdout);
+            assert!(listed.lines().any(|l| l.contains(out) && l.contains("killed")), "{listed}");
+            assert!(setting.go_on(out).wait().expect("the child ends").success());
+            same_run(&setting.path("undisturbed"), &setting.path(out));
+        }
     }
 
     #[test]

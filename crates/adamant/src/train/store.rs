@@ -48,6 +48,15 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
+    /// The right to write is gone.
+    #[error("{}: {source}\n  hint: earlier checkpoints are intact; give the right to write back (owner, mode, a mount that is \
+             read-only) and continue with --resume", path.display())]
+    Denied {
+        /// What was being written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file system refuses.
     #[error("{}: {source}", path.display())]
     Io {
@@ -75,6 +84,9 @@ impl StoreError {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::FileTooLarge => Self::Full { path, source },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { path, source }
+            }
             _ => Self::Io { path, source },
         }
     }
