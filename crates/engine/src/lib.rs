@@ -117,6 +117,11 @@ pub trait Engine: Sync {
         wants: Wants,
     ) -> Result<Gradients, EngineError>;
 
+    /// Takes back parameter gradients that nobody needs any more: the next backward writes into their memory.
+    fn recycle(&self, gradients: Vec<Vec<f32>>) {
+        drop(gradients);
+    }
+
     /// Folds running statistics of `domain` and prepares for many passes over constant weights.
     fn freeze(
         &self,

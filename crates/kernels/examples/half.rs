@@ -43,7 +43,7 @@ fn main() {
     let pass = forward_pass(&shape);
     let table = Table::new(&pass, Source::Cells(source), target, target, target).expect("suits");
     let weights = random(outputs * inputs * kernel * kernel);
-    let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
+    let packed = pack(isa, &shape, &weights, &pass, Direction::Forward, Source::Cells(source));
     let mut read = Lines::zeros(source.len(images));
     narrow(isa, &random(read.len()), &mut read);
     let mut written = Lines::zeros(target.len(images));

@@ -126,7 +126,7 @@ fn weight_gradients_agree_with_f64_over_odd_sizes() {
                     weight_gradient(isa, &job, panels.clone(), &mut sums, &mut scratch);
                     let row = s.in_channels * s.kernel * s.kernel;
                     let rows = panels.start * 16 * row..(panels.end * 16 * row).min(weights.len());
-                    unpack_weight_sums(&s, panels.len(), &sums, &mut weights[rows]);
+                    unpack_weight_sums(isa, &s, panels.len(), &sums, &mut weights[rows]);
                 }
                 for (at, (found, expected)) in weights.iter().zip(&expected).enumerate() {
                     assert!(

@@ -173,7 +173,14 @@ fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
             else {
                 continue;
             };
-            let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
+            let packed = pack(
+                Isa::Portable,
+                &shape,
+                &weights,
+                &pass,
+                Direction::Forward,
+                Source::Cells(source),
+            );
             let read = filled(&source, images, &input);
             for isa in Isa::available() {
                 let mut written = vec![0; target.len(16)];
@@ -215,8 +222,14 @@ fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                 for pass in backward_passes(&shape) {
                     let table = Table::new(&pass, Source::Cells(source), target, target, target)
                         .expect("windows at distance 1 over columns together");
-                    let packed =
-                        pack(&shape, &weights, &pass, Direction::Backward, Source::Cells(source));
+                    let packed = pack(
+                        isa,
+                        &shape,
+                        &weights,
+                        &pass,
+                        Direction::Backward,
+                        Source::Cells(source),
+                    );
                     convolve(
                         isa,
                         &all(&table, &packed, images, &read),
@@ -262,7 +275,7 @@ fn strips_agree_with_sums_in_f64() {
         let pass = forward_pass(&shape);
         let source = Source::Strip(strip);
         let table = Table::new(&pass, source, target, target, target).expect("a strip suits");
-        let packed = pack(&shape, &weights, &pass, Direction::Forward, source);
+        let packed = pack(Isa::Portable, &shape, &weights, &pass, Direction::Forward, source);
         for isa in Isa::available() {
             let mut written = vec![0; target.len(16)];
             convolve(
@@ -297,7 +310,8 @@ fn the_epilogue_adds_activates_masks_and_keeps() {
     expected.iter_mut().zip(&other).for_each(|(x, &y)| *x = (*x + f64::from(y)).max(0.0));
     let pass = forward_pass(&shape);
     let table = Table::new(&pass, Source::Cells(source), target, add, mask_layout).expect("suits");
-    let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(source));
+    let packed =
+        pack(Isa::Portable, &shape, &weights, &pass, Direction::Forward, Source::Cells(source));
     let (read, addend) = (filled(&source, images, &input), filled(&add, images, &other));
     for isa in Isa::available() {
         let job = all(&table, &packed, images, &read);
@@ -335,7 +349,8 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
         let pass = forward_pass(&shape);
         let table =
             Table::new(&pass, Source::Cells(layout), layout, layout, layout).expect("suits");
-        let packed = pack(&shape, &weights, &pass, Direction::Forward, Source::Cells(layout));
+        let packed =
+            pack(Isa::Portable, &shape, &weights, &pass, Direction::Forward, Source::Cells(layout));
         // What lies where no image is must not matter.
         let mut read = filled(&layout, images, rows);
         if images == 1 {
@@ -394,7 +409,14 @@ fn a_first_layer_with_stride_goes_back_in_one_pass() {
         let table = Table::new(pass, Source::Cells(source), target, target, target)
             .expect("windows at distance 1 over columns together");
         let own = depth.weights(&weights);
-        let packed = pack(&depth.shape, &own, pass, Direction::Backward, Source::Cells(source));
+        let packed = pack(
+            Isa::Portable,
+            &depth.shape,
+            &own,
+            pass,
+            Direction::Backward,
+            Source::Cells(source),
+        );
         for isa in Isa::available() {
             let squares = target.plane_cells() * 16;
             let mut lanes = vec![0.0; images * squares];

@@ -7,6 +7,7 @@ use crate::{
     Domain, Graph, Network, NetworkError, Node, NodeId, NodeParameters, Norm, Op, ParameterId,
     ParameterSpec,
 };
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// Factor and summand per channel, in f64 until they are rounded once.
@@ -22,6 +23,17 @@ struct Affine {
 /// [`Op::Scale`] under its own name. Group and instance norms depend on the image and stay.
 /// Errors: a running variance below zero, by name; those of [`Graph::validate`].
 pub fn fold(network: &Network, domain: Domain) -> Result<Network, NetworkError> {
+    fold_in(network, domain, |length| vec![0.0; length])
+}
+
+/// The same, its numbers written over those of vectors of the lengths that `memory` is asked for.
+///
+/// Errors: as [`fold`].
+pub fn fold_in(
+    network: &Network,
+    domain: Domain,
+    memory: impl Fn(usize) -> Vec<f32>,
+) -> Result<Network, NetworkError> {
     let graph = &network.graph;
     let layout = graph.layout();
     let consumers = graph.consumers();
@@ -68,10 +80,12 @@ pub fn fold(network: &Network, domain: Domain) -> Result<Network, NetworkError> 
         let (node, _) = spec.name.rsplit_once('.').expect("parameter names have a dot");
         let (origin, affine) = &origins[node];
         let source = network.parameters.get(&spec.name).map(|p| p.values.as_slice());
+        let mut values = memory(spec.len());
         match affine {
-            None => Ok(source.expect("an unfolded node keeps its parameters").to_vec()),
-            Some(affine) => Ok(fold_into(spec, source, affine, graph, *origin)),
+            None => values.copy_from_slice(source.expect("an unfolded node keeps its parameters")),
+            Some(affine) => fold_into(spec, source, affine, graph, *origin, &mut values),
         }
+        Ok(values)
     })
 }
 
@@ -121,23 +135,23 @@ fn fold_into(
     affine: &Affine,
     graph: &Graph,
     origin: NodeId,
-) -> Vec<f32> {
+    folded: &mut [f32],
+) {
     let channels = affine.scale.len();
     if spec.shape.len() == 1 {
         let own = |channel: usize| source.map_or(0.0, |bias| f64::from(bias[channel]));
-        return (0..channels)
-            .map(|c| (affine.scale[c] * own(c) + affine.shift[c]) as f32)
-            .collect();
+        for (c, folded) in folded.iter_mut().enumerate() {
+            *folded = (affine.scale[c] * own(c) + affine.shift[c]) as f32;
+        }
+        return;
     }
     let name = &graph.nodes[origin.0].name;
     let weight = source.unwrap_or_else(|| panic!("convolution {name} has no weight"));
     let per_channel = weight.len() / channels;
-    // Appended a channel at a time: a loop that the compiler vectorises, which one iterator over all is not.
-    let mut folded = Vec::with_capacity(weight.len());
-    for (of_channel, scale) in weight.chunks_exact(per_channel).zip(&affine.scale) {
-        folded.extend(of_channel.iter().map(|w| (scale * f64::from(*w)) as f32));
-    }
-    folded
+    let rows = folded.par_chunks_exact_mut(per_channel).zip(weight.par_chunks_exact(per_channel));
+    rows.zip(&affine.scale).for_each(|((to, from), scale)| {
+        to.iter_mut().zip(from).for_each(|(to, w)| *to = (scale * f64::from(*w)) as f32);
+    });
 }
 
 fn rounded(values: &[f64]) -> Vec<f32> {

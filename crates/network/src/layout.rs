@@ -2,6 +2,7 @@
 
 use crate::graph::Bias;
 use crate::{Graph, NetworkError, Norm, Op, ParameterId, Role, Sharing};
+use rayon::prelude::*;
 
 /// A parameter without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +159,9 @@ impl ParameterSpec {
             );
         }
         // Without an early end first: that vectorises, and nearly always nothing is found.
-        let broken = values.iter().fold(false, |broken, value| broken | !value.is_finite());
+        let broken = values
+            .par_chunks(1 << 16)
+            .any(|run| run.iter().fold(false, |broken, value| broken | !value.is_finite()));
         if broken && let Some(position) = values.iter().position(|value| !value.is_finite()) {
             return wrong("finite values".into(), format!("{} at {position}", values[position]));
         }

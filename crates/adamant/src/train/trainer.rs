@@ -14,7 +14,8 @@ use crate::stream::Stream;
 use crate::victim::{BatchVictim, perturb_in_tiles};
 use collective::Collective;
 use engine::{Engine, EngineError};
-use network::{Network, Statistics};
+use network::{Network, Parameter, Statistics};
+use rayon::prelude::*;
 
 /// A network in training.
 pub struct Trainer<'a, E: Engine> {
@@ -112,6 +113,7 @@ impl<E: Engine> Trainer<'_, E> {
         };
         let rate = report.learning_rate as f32;
         self.optimizer.step(&mut self.network.parameters, &gradients, rate);
+        self.engine.recycle(gradients);
         for moments in &moments {
             self.network.absorb(moments)?;
         }
@@ -147,7 +149,12 @@ impl<E: Engine> Trainer<'_, E> {
 
     /// A finite gradient may still move a parameter out of range: no checkpoint may ever hold such a network.
     fn check_network(&self, step: u64) -> Result<(), TrainError> {
-        for parameter in self.network.parameters.iter() {
+        let all: Vec<&Parameter> = self.network.parameters.iter().collect();
+        // Without an early end first: that vectorises, and nearly always nothing is found.
+        let is_broken = |parameter: &&Parameter| {
+            parameter.values.iter().fold(false, |broken, value| broken | !value.is_finite())
+        };
+        for parameter in all.into_par_iter().filter(is_broken).collect::<Vec<_>>() {
             let broken = parameter.values.iter().find(|value| !value.is_finite());
             let found = broken.map_or(0.0, |&value| f64::from(value));
             let node = || Some(parameter.name.rsplit_once('.')?.0.to_string());

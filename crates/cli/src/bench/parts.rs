@@ -103,7 +103,9 @@ pub fn measure(
                 }
                 Part::TrainingPass => {
                     let (_, recording) = engine.record(network, batch.images.view(), &pass)?;
-                    drop(engine.backward(network, &recording, &upstream, Wants::Parameters)?);
+                    let found =
+                        engine.backward(network, &recording, &upstream, Wants::Parameters)?;
+                    engine.recycle(found.parameters);
                 }
                 Part::Step => {
                     trainer.step(batch, step, 0)?;

@@ -14,7 +14,8 @@ use super::sums::Sums;
 use super::weight_gradient;
 use super::weights::{Direction, Weights};
 use crate::{EngineError, Gradients, Logits, Wants};
-use network::Network;
+use network::{Network, Parameter};
+use rayon::prelude::*;
 
 impl CpuEngine {
     /// The body of [`crate::Engine::backward`], on the engine's pool.
@@ -30,11 +31,7 @@ impl CpuEngine {
         let parameters = wants != Wants::Input;
         let mut gradients = Gradients { parameters: Vec::new(), input: Vec::new() };
         if parameters {
-            let zero = |parameter: &network::Parameter| match parameter.role.is_learnt() {
-                true => vec![0.0; parameter.values.len()],
-                false => Vec::new(),
-            };
-            gradients.parameters = network.parameters.iter().map(zero).collect();
+            gradients.parameters = self.zero_gradients(network);
         }
         let mut chunks: Vec<Chunk<'_>> =
             recording.chunks.iter().map(|chunk| Chunk::over(program, chunk)).collect();
@@ -95,6 +92,21 @@ impl CpuEngine {
             reverse.cells.into_iter().for_each(|cells| self.shared.buffers.give_cells(cells));
         }
         Ok(gradients)
+    }
+}
+
+impl CpuEngine {
+    fn zero_gradients(&self, network: &Network) -> Vec<Vec<f32>> {
+        let parameters: Vec<&Parameter> = network.parameters.iter().collect();
+        let zero = |parameter: &Parameter| match parameter.role.is_learnt() {
+            true => {
+                let mut gradient = self.shared.buffers.take(parameter.values.len());
+                gradient.fill(0.0);
+                gradient
+            }
+            false => Vec::new(),
+        };
+        parameters.into_par_iter().map(zero).collect()
     }
 }
 

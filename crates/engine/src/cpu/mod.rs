@@ -165,7 +165,7 @@ impl CpuEngine {
         if let Some(half) = known.as_ref().filter(|half| half.fits(program, chunk_images)) {
             return Some(Arc::clone(half));
         }
-        let half = Arc::new(HalfProgram::new(program, chunk_images));
+        let half = Arc::new(HalfProgram::new(self.isa, program, chunk_images));
         *known = Some(Arc::clone(&half));
         Some(half)
     }
@@ -217,6 +217,10 @@ impl Engine for CpuEngine {
         wants: Wants,
     ) -> Result<Gradients, EngineError> {
         self.pool.install(|| self.backward_on_pool(network, recording, logit_gradient, wants))
+    }
+
+    fn recycle(&self, gradients: Vec<Vec<f32>>) {
+        gradients.into_iter().for_each(|buffer| self.shared.buffers.give(buffer));
     }
 
     fn training_precision(&self) -> Precision {

@@ -5,14 +5,14 @@ use crate::LANES;
 /// Sixteen pairs of bf16, the first of a pair in the lower half: one row of a tile, one cache line.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line(pub [u32; LANES]);
+pub(crate) struct Line(pub [u32; LANES]);
 
 impl Line {
     pub const ZERO: Self = Self([0; LANES]);
 }
 
 /// At least `length` lines, not cleared.
-pub(super) fn lines(storage: &mut Vec<Line>, length: usize) -> &mut [Line] {
+pub(crate) fn lines(storage: &mut Vec<Line>, length: usize) -> &mut [Line] {
     if storage.len() < length {
         storage.resize(length, Line::ZERO);
     }

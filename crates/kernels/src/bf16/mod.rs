@@ -5,10 +5,10 @@
 //! [`weight_gradient`]: it takes a third of a training pass.
 
 mod cells;
-mod line;
+pub(crate) mod line;
 pub mod norm;
 mod plane;
-mod transpose;
+pub(crate) mod transpose;
 mod weight_block;
 mod weight_gradient;
 mod weight_operands;

@@ -4,7 +4,7 @@ use super::line::Line;
 use crate::{Isa, LANES};
 
 /// `to[i][j] = from[j][i]`.
-pub(super) fn transpose(isa: Isa, from: &[Line; LANES], to: &mut [Line; LANES]) {
+pub(crate) fn transpose(isa: Isa, from: &[Line; LANES], to: &mut [Line; LANES]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => {

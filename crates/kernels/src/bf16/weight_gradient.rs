@@ -1,6 +1,7 @@
 //! The gradient by the weights: pixels inside, output channels times taps and input channels outside.
 
 use super::line::Line;
+use super::transpose::transpose;
 use super::weight_block::{self, Block, COLUMNS, Extent, Step};
 use super::weight_operands::{Grid, Inputs};
 use crate::half::{CellLayout, TILE};
@@ -200,6 +201,7 @@ fn list_steps(grid: &Grid, kernel_row: usize, steps: &mut Vec<Step>) {
 ///
 /// Shapes: `sums` as [`weight_gradient`] leaves them, `weights` `[at most 16 panels, in_channels, kernel, kernel]`.
 pub fn unpack_weight_sums(
+    isa: Isa,
     shape: &ConvolutionShape,
     panels: usize,
     sums: &[f32],
@@ -210,15 +212,45 @@ pub fn unpack_weight_sums(
     assert_eq!(outputs.div_ceil(LANES), panels, "weights of {panels} panels of {shape:?}");
     assert_eq!(sums.len(), weight_sums_len(shape, panels), "weight sums of {shape:?}");
     let in_panels = channels.div_ceil(LANES);
-    for (output, weights) in weights.chunks_exact_mut(channels * taps).enumerate() {
-        let own = &sums[output / LANES * taps * in_panels * SUMS..][..taps * in_panels * SUMS];
-        for (panel, weights) in weights.chunks_mut(LANES * taps).enumerate() {
-            let at = panel * SUMS + output % LANES * LANES;
-            // Sixteen channels of a tap at a time: a line of sums is read once.
-            for (tap, sums) in own[at..].chunks(in_panels * SUMS).enumerate() {
-                let weights = weights[tap..].iter_mut().step_by(taps);
-                weights.zip(&sums[..LANES]).for_each(|(weight, sum)| *weight += sum);
+    let mut window = Vec::new();
+    let panel_rows = weights.chunks_mut(LANES * channels * taps);
+    for (rows, sums) in panel_rows.zip(sums.chunks_exact(taps * in_panels * SUMS)) {
+        // Sums of sixteen inputs and sixteen outputs are read whole, tap by tap.
+        for panel in 0..in_panels {
+            add_square(isa, rows, sums, (channels, taps), panel, &mut window);
+        }
+    }
+}
+
+/// Sixteen input channels of up to sixteen outputs. `window` is working memory.
+fn add_square(
+    isa: Isa,
+    rows: &mut [f32],
+    sums: &[f32],
+    (channels, taps): (usize, usize),
+    panel: usize,
+    window: &mut Vec<f32>,
+) {
+    let between_taps = sums.len() / taps;
+    let inputs = panel * LANES..channels.min((panel + 1) * LANES);
+    // Taps are outside in the sums and inside in the weights: turned sixteen at a time, the last ones first, because they
+    // may go past an input's end, where the next input's first ones come.
+    window.resize(LANES * (taps + LANES), 0.0);
+    for (output, row) in rows.chunks_exact_mut(channels * taps).enumerate() {
+        let at = panel * SUMS + output * LANES;
+        for first in (0..taps).step_by(LANES).rev() {
+            let (mut from, mut to) = ([Line::ZERO; LANES], [Line::ZERO; LANES]);
+            for (line, tap) in from.iter_mut().zip(first..taps) {
+                let own = &sums[tap * between_taps + at..][..LANES];
+                line.0.iter_mut().zip(own).for_each(|(bits, sum)| *bits = sum.to_bits());
+            }
+            transpose(isa, &from, &mut to);
+            for (input, line) in to.iter().enumerate() {
+                let window = &mut window[input * taps + first..][..LANES];
+                window.copy_from_slice(&line.0.map(f32::from_bits));
             }
         }
+        let row = &mut row[inputs.start * taps..inputs.end * taps];
+        row.iter_mut().zip(&*window).for_each(|(weight, sum)| *weight += sum);
     }
 }

@@ -38,6 +38,7 @@ mod pack;
 mod pass;
 mod pool;
 mod table;
+mod turn;
 
 pub use crate::lines::{Lines, Number};
 pub use arrange::{

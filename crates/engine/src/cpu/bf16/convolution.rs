@@ -10,7 +10,7 @@ use kernels::half::{
     Lines, PackedHalf, Source, StripLayout, Table, Weights, backward_passes, convolve,
     forward_pass, from_cells, from_f32, pack_into, to_cells,
 };
-use kernels::{ConvolutionShape, Relu};
+use kernels::{ConvolutionShape, Isa, Relu};
 
 /// What a forward reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,18 +116,20 @@ impl Passes {
     /// Weights as the forward reads them.
     pub fn pack_forward(
         &self,
+        isa: Isa,
         input: Option<&CellLayout>,
         weights: &[f32],
         buffers: &BufferPool,
     ) -> PackedHalf {
         let (pass, source) = (&self.forward.0, self.source(input));
         let storage = |length| buffers.take_cells(length);
-        pack_into(&self.shape, weights, pass, Direction::Forward, source, storage)
+        pack_into(isa, &self.shape, weights, pass, Direction::Forward, source, storage)
     }
 
     /// Weights as every phase of the backward reads them.
     pub fn pack_backward(
         &self,
+        isa: Isa,
         output: &CellLayout,
         weights: &[f32],
         buffers: &BufferPool,
@@ -135,7 +137,7 @@ impl Passes {
         let (source, direction) = (Source::Cells(*output), Direction::Backward);
         let pack = |(pass, _): &(_, _)| {
             let storage = |length| buffers.take_cells(length);
-            pack_into(&self.shape, weights, pass, direction, source, storage)
+            pack_into(isa, &self.shape, weights, pass, direction, source, storage)
         };
         self.backward.iter().map(pack).collect()
     }

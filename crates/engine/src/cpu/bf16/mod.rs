@@ -17,14 +17,15 @@ use super::buffers::BufferPool;
 use super::lower::{Operation, Program, Step, Value};
 use super::weights::Direction;
 use convolution::reach;
-use kernels::ConvolutionShape;
 use kernels::bf16::WeightScratch;
 use kernels::half::{CellLayout, Columns, Lines, PackedHalf, TILE, Workspace};
+use kernels::{ConvolutionShape, Isa};
 use std::sync::Mutex;
 
 /// A program's layouts and tables in half precision.
 #[derive(Debug)]
 pub(crate) struct HalfProgram {
+    isa: Isa,
     /// By value; none where it is kept in f32.
     layouts: Vec<Option<CellLayout>>,
     /// By step that is a convolution.
@@ -70,7 +71,7 @@ impl HalfProgram {
     }
 
     /// For chunks of `chunk_images` images.
-    pub fn new(program: &Program, chunk_images: usize) -> Self {
+    pub fn new(isa: Isa, program: &Program, chunk_images: usize) -> Self {
         let layouts = layouts(program, chunk_images);
         let most = layouts.iter().flatten().map(|layout| layout.images).max().unwrap_or(1);
         let passes = program.steps.iter().map(|step| match &step.operation {
@@ -81,6 +82,7 @@ impl HalfProgram {
             _ => None,
         });
         Self {
+            isa,
             convolutions: passes.collect(),
             bordered: bordered(program),
             room: chunk_images.next_multiple_of(most),
@@ -121,11 +123,11 @@ impl HalfProgram {
         let passes = self.passes(index);
         match direction {
             Direction::Forward => {
-                vec![passes.pack_forward(self.layout(step.input), weights, buffers)]
+                vec![passes.pack_forward(self.isa, self.layout(step.input), weights, buffers)]
             }
             Direction::BackwardData => {
                 let output = self.layout(step.output).expect("a convolution's result in cells");
-                passes.pack_backward(output, weights, buffers)
+                passes.pack_backward(self.isa, output, weights, buffers)
             }
         }
     }

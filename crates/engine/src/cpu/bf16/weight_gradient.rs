@@ -71,7 +71,7 @@ pub(crate) fn accumulate(
     let rows = by_weight.par_chunks_mut(ranges[0].len() * LANES * row);
     rows.zip(parts.par_chunks(groups.len())).zip(&ranges).for_each(|((rows, parts), panels)| {
         for part in parts {
-            unpack_weight_sums(shape, panels.len(), part, rows);
+            unpack_weight_sums(engine.isa, shape, panels.len(), part, rows);
         }
     });
     parts.into_iter().for_each(|part| buffers.give(part));

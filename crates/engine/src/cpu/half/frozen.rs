@@ -37,7 +37,8 @@ impl HalfFrozen {
     pub fn new(engine: &CpuEngine, network: &Network, domain: Domain) -> Result<Self, EngineError> {
         engine.shared.begin(&network.graph);
         let plans = engine.shared.half_plans(&network.graph);
-        let network = network::fold::fold(network, domain)?;
+        let network =
+            network::fold::fold_in(network, domain, |length| engine.shared.buffers.take(length))?;
         let program = Program::new(&network)?;
         let tile = images(&program);
         let plan = plans.plan(&program, tile);
@@ -45,7 +46,7 @@ impl HalfFrozen {
             isa: engine.isa,
             shared: Arc::clone(&engine.shared),
             plans,
-            weights: pack_all(&network, &program, &plan),
+            weights: pack_all(engine.isa, &network, &program, &plan, &engine.shared.buffers),
             wide: WideSteps::new(&network, &program, &plan),
             tile,
             network,
@@ -72,6 +73,16 @@ impl HalfFrozen {
 
     pub fn steps(&self) -> Vec<StepDescription> {
         describe::steps(&self.network, &self.program, size_of::<u16>() as u64)
+    }
+}
+
+impl Drop for HalfFrozen {
+    fn drop(&mut self) {
+        let weights = std::mem::take(&mut self.weights);
+        weights.into_iter().for_each(|weights| weights.free(&self.shared.buffers));
+        for parameter in self.network.parameters.iter_mut() {
+            self.shared.buffers.give(std::mem::take(&mut parameter.values));
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! A network's parameters as the half-precision kernels read them.
 
+use super::super::buffers::BufferPool;
 use super::super::lower::{Operation, Program};
 use super::plan::{Plan, convolution_shape, depth};
 use super::stages::Kind;
-use kernels::half::{CELL, Direction, PackedHalf, Source, backward_passes, forward_pass, pack};
+use kernels::Isa;
+use kernels::half::{
+    CELL, Direction, PackedHalf, Source, backward_passes, forward_pass, pack_into,
+};
 use network::Network;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -25,15 +29,38 @@ pub(crate) enum StepWeights {
     },
 }
 
+impl StepWeights {
+    /// Returns what was packed into buffers.
+    pub fn free(self, buffers: &BufferPool) {
+        if let Self::Convolution { forward, backward, .. } = self {
+            let packed = std::iter::once(forward).chain(backward);
+            packed.for_each(|packed| buffers.give_cells(packed.into_storage()));
+        }
+    }
+}
+
 /// Packs all steps' weights, in parallel on the current pool.
-pub(crate) fn pack_all(network: &Network, program: &Program, plan: &Plan) -> Vec<StepWeights> {
+pub(crate) fn pack_all(
+    isa: Isa,
+    network: &Network,
+    program: &Program,
+    plan: &Plan,
+    buffers: &BufferPool,
+) -> Vec<StepWeights> {
     (0..program.steps.len())
         .into_par_iter()
-        .map(|index| step(network, program, plan, index))
+        .map(|index| step(isa, network, program, plan, index, buffers))
         .collect()
 }
 
-fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> StepWeights {
+fn step(
+    isa: Isa,
+    network: &Network,
+    program: &Program,
+    plan: &Plan,
+    index: usize,
+    buffers: &BufferPool,
+) -> StepWeights {
     let step = &program.steps[index];
     match plan.kinds[index] {
         Kind::Wide | Kind::Pool => StepWeights::None,
@@ -68,6 +95,10 @@ fn step(network: &Network, program: &Program, plan: &Plan, index: usize) -> Step
             let (back, back_weights) = match depth(program, &plan.places, step) {
                 Some(depth) => (depth.shape, Cow::Owned(depth.weights(&weights))),
                 None => (shape, Cow::Borrowed(&weights[..])),
+            };
+            let pack = |shape: &_, weights: &_, pass: &_, direction, source| {
+                let storage = |length| buffers.take_cells(length);
+                pack_into(isa, shape, weights, pass, direction, source, storage)
             };
             let passes = backward_passes(&back);
             let backward = passes
