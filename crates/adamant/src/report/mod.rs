@@ -2,13 +2,16 @@
 //!
 //! Renderers take plain data and compute nothing but places on the page. Begin with [`markdown`] (a table), [`entry`]
 //! (RobustBench), then [`Plot`] and [`Grid`], which become a [`Drawing`]: a list of shapes that [`Drawing::to_svg`] and
-//! [`Drawing::to_png`] put on paper alike.
+//! [`Drawing::to_png`] put on paper alike. A [`page::Page`] is a whole document with [`chart`]s and tables, one HTML file.
 
+pub mod chart;
 mod drawing;
 pub mod entry;
 mod glyphs;
 mod grid;
 pub mod markdown;
+pub mod number;
+pub mod page;
 mod plot;
 mod raster;
 mod svg;

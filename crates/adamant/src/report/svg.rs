@@ -45,7 +45,7 @@ fn add(svg: &mut String, shape: &Shape) -> std::fmt::Result {
                 Anchor::Middle => "middle",
                 Anchor::End => "end",
             };
-            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let text = escaped(text);
             writeln!(
                 svg,
                 "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{}\">{text}</text>",
@@ -74,8 +74,23 @@ fn list(points: &[(f32, f32)]) -> String {
     points.join(" ")
 }
 
+/// Text in which no letter means something in XML or HTML, between tags and in attributes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
 /// Source: RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
