@@ -49,11 +49,16 @@ impl std::error::Error for Interrupted {}
 
 /// Prints an error with its causes and gives the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(print(error))
+}
+
+/// Prints an error with its causes and gives the exit code as a number.
+pub fn print(error: &anyhow::Error) -> u8 {
     let code = exit_code(error);
     if code != 0 {
         eprintln!("{}", message(error));
     }
-    ExitCode::from(code)
+    code
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

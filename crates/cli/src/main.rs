@@ -17,6 +17,7 @@ mod model;
 mod models;
 mod output;
 mod progress;
+mod ranks;
 mod runs;
 mod settings;
 mod subject;

@@ -3,6 +3,7 @@
 //! A new run goes to `runs/NAME`, or to `runs/NAME-2`, `-3` and so on where that exists; `--resume` continues the last
 //! of them. With `--out` the folder is the one that is named, and a run that is there is never overwritten.
 
+mod begin;
 mod budget;
 pub mod identity;
 mod judge;
@@ -10,11 +11,13 @@ mod progress;
 
 use crate::failure::{Interrupted, OrWrongUsage};
 use crate::memory::Bytes;
+use crate::ranks::{Known, RankTimeout, World};
 use crate::settings::{PrecisionChoice, Settings};
 use adamant::data::{Part, SearchPath};
 use adamant::train::builtin;
 use adamant::train::error::TrainError;
 use adamant::train::fit::{Setting, fit};
+use adamant::train::follow::follow;
 use adamant::train::plan::Plan;
 use adamant::train::precision::PrecisionKind;
 use adamant::train::recipe::{Difference, Recipe};
@@ -22,7 +25,7 @@ use adamant::train::resume;
 use adamant::train::run::{Run, RunError};
 use adamant::train::survey::survey;
 use anyhow::{Context, anyhow};
-use collective::{Collective, Solo};
+use collective::Collective;
 use engine::Precision;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
@@ -57,27 +60,52 @@ pub struct TrainArguments {
     /// Memory the run may take, such as 8GiB: what does not fit is computed twice. Results do not depend on it.
     #[arg(long, value_name = "AMOUNT")]
     memory: Option<Bytes>,
+    #[command(flatten)]
+    rank_timeout: RankTimeout,
 }
 
 /// Runs the command.
 pub fn run(arguments: &TrainArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let world = World::join(arguments.rank_timeout.duration())?;
+    let settings = world.settings(settings);
+    let mut known = Known::ToThisRank;
+    let outcome = run_on(world.ranks(), arguments, &settings, &mut known);
+    world.end(outcome, known)
+}
+
+/// Runs this rank's share.
+fn run_on(
+    ranks: &dyn Collective,
+    arguments: &TrainArguments,
+    settings: &Settings,
+    known: &mut Known,
+) -> anyhow::Result<ExitCode> {
     let mut engine = settings.engine()?;
-    let (mut run, recipe) = open(arguments, settings, &engine)?;
+    let (run, recipe) = begin::begin(ranks, arguments, settings, &engine, known)?;
     let plan = Plan::new(&recipe).or_wrong_usage()?;
     engine = engine.training_in(plan.precision.resolve(Precision::F32));
     let search = SearchPath::from_environment();
     let dataset = Arc::new(plan.load(Part::Train, &search)?);
+    begin::agree_on_images(ranks, &dataset)?;
     if let Some(memory) = arguments.memory {
         engine = budget::within(engine, memory, &plan, &dataset, settings)?;
     }
     let signals = Signals::watch()?;
     let setting = Setting {
         engine: &engine,
-        collective: &Solo,
+        collective: ranks,
         plan: &plan,
         dataset,
         interrupt: &signals.interrupt,
         checkpoint_now: &signals.checkpoint_now,
+    };
+    *known = Known::ToAll;
+    let Some(mut run) = run else {
+        let outcome = engine.pool().install(|| follow(&setting));
+        return match outcome {
+            Err(TrainError::Interrupted { .. }) => Ok(ExitCode::SUCCESS),
+            outcome => Ok(outcome.map(|()| ExitCode::SUCCESS)?),
+        };
     };
     let mut progress = progress::Progress::new(settings, run.folder());
     // The pool of the engine also runs the attack's tiles, so that --threads bounds everything.
@@ -104,6 +132,7 @@ fn open(
     arguments: &TrainArguments,
     settings: &Settings,
     engine: &engine::cpu::CpuEngine,
+    world_size: usize,
 ) -> anyhow::Result<(Run, Recipe)> {
     let name = arguments.recipe.as_deref().unwrap_or(builtin::RECIPES[0].0);
     if arguments.resume {
@@ -115,7 +144,10 @@ fn open(
         let (mut run, started) = Run::resume(&folder).or_else(refused)?;
         settings.remark(format_args!("resuming {}", folder.display()));
         let mut asked = asked_again(arguments, &folder)?;
-        // What was auto is decided when a run begins; another machine goes on with it.
+        // What was left open is decided when a run begins; other machines go on with it.
+        if asked.training.workers == 0 {
+            asked.training.workers = started.training.workers;
+        }
         if settings.precision == PrecisionChoice::Auto
             && asked.training.precision == PrecisionKind::Auto
         {
@@ -139,13 +171,16 @@ fn open(
     }
     let mut recipe = read(name, &sets(arguments))?;
     recipe.training.precision = settings.training_precision(recipe.training.precision, engine);
+    if recipe.training.workers == 0 {
+        recipe.training.workers = world_size;
+    }
     // Refused before a folder appears.
     Plan::new(&recipe).or_wrong_usage()?;
     let folder = match &arguments.out {
         Some(folder) => folder.clone(),
         None => new_folder(&stem(name)),
     };
-    let identity = identity::identity(&stem(name), settings, engine, Solo.world_size());
+    let identity = identity::identity(&stem(name), settings, engine, world_size);
     let run = Run::create(&folder, &recipe, identity).or_else(refused)?;
     Ok((run, recipe))
 }

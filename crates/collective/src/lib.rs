@@ -1,13 +1,31 @@
-//! Ranks that agree: mean, broadcast, barrier. Knows no tensors.
+//! Ranks that agree: sums, broadcasts, comparisons. Knows no tensors.
 //!
 //! Training goes through [`Collective`] always; [`Solo`] is world size 1 and takes the same path, so that one machine
-//! and many differ in nothing but the implementation. Begin with [`Collective`].
+//! and many differ in nothing but the implementation. An implementation has one primitive, [`Collective::exchange`];
+//! everything else is written on top of it once, so that ranks that are threads and ranks that are processes give the
+//! same bytes. Begin with [`Collective`].
 
 #![forbid(unsafe_code)]
 
-use thiserror::Error;
+mod agree;
+mod error;
+#[cfg(feature = "mpi")]
+mod mpi;
+mod solo;
+mod sum;
+mod threads;
+mod tree;
 
-/// How the ranks of one training run agree. Every rank makes the same calls in the same order.
+pub use agree::agree;
+pub use error::CollectiveError;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
+pub use solo::Solo;
+pub use sum::Wire;
+pub use threads::Threads;
+pub use tree::Tree;
+
+/// How the ranks of one run agree. Every rank makes the same calls in the same order.
 pub trait Collective: Send + Sync {
     /// This rank, from 0.
     fn rank(&self) -> usize;
@@ -15,86 +33,53 @@ pub trait Collective: Send + Sync {
     /// Number of ranks.
     fn world_size(&self) -> usize;
 
-    /// Replaces `values` by their mean over all ranks, summed in rank order so that every rank has the same bytes.
+    /// Gives message `i` to rank `i` and returns the messages that were meant for this rank, by sender.
     ///
-    /// Errors: a rank that died or gave another number of values.
-    fn mean(&self, values: &mut [f32]) -> Result<(), CollectiveError>;
+    /// `operation` names the call in errors and is compared between ranks. Errors: `Missing` where ranks do not come
+    /// within the time limit, `Left` where one has ended, `OutOfStep` where one does something else.
+    fn exchange(
+        &self,
+        operation: &'static str,
+        messages: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, CollectiveError>;
 
-    /// Replaces `values` by those of `root`.
+    /// What every rank gave, by rank.
     ///
-    /// Errors: a rank that died or gave another number of values.
-    fn broadcast(&self, root: usize, values: &mut [f32]) -> Result<(), CollectiveError>;
+    /// Errors: as [`Collective::exchange`].
+    fn gather(
+        &self,
+        operation: &'static str,
+        bytes: &[u8],
+    ) -> Result<Vec<Vec<u8>>, CollectiveError> {
+        self.exchange(operation, vec![bytes.to_vec(); self.world_size()])
+    }
+
+    /// Replaces `values` by their sum over all ranks, with the same bytes on every rank.
+    ///
+    /// The order is that of a [`Tree`] over the ranks, a function of their number alone. With [`Wire::Bf16`] every
+    /// summand and the sum are rounded once. Errors: as [`Collective::exchange`]; `Length`.
+    fn sum(&self, values: &mut [f32], wire: Wire) -> Result<(), CollectiveError> {
+        sum::single(self, values, wire)
+    }
+
+    /// As [`Collective::sum`], in double precision.
+    ///
+    /// Errors: as [`Collective::sum`].
+    fn sum_f64(&self, values: &mut [f64]) -> Result<(), CollectiveError> {
+        sum::double(self, values)
+    }
+
+    /// What `root` gave.
+    ///
+    /// Errors: `NoSuchRank`; as [`Collective::exchange`].
+    fn broadcast(&self, root: usize, bytes: Vec<u8>) -> Result<Vec<u8>, CollectiveError> {
+        sum::broadcast(self, root, bytes)
+    }
 
     /// Returns once every rank has come here.
     ///
-    /// Errors: a rank that died.
-    fn barrier(&self) -> Result<(), CollectiveError>;
-}
-
-/// What can go wrong between ranks.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CollectiveError {
-    /// A root that is no rank.
-    #[error("{operation}: rank {found} does not exist, the world has ranks 0 to {last}")]
-    NoSuchRank {
-        /// The collective's operation.
-        operation: &'static str,
-        /// The rank asked for.
-        found: usize,
-        /// The highest rank.
-        last: usize,
-    },
-}
-
-/// World size 1: a mean over one rank is the value itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Solo;
-
-impl Collective for Solo {
-    fn rank(&self) -> usize {
-        0
-    }
-
-    fn world_size(&self) -> usize {
-        1
-    }
-
-    fn mean(&self, _values: &mut [f32]) -> Result<(), CollectiveError> {
-        Ok(())
-    }
-
-    fn broadcast(&self, root: usize, _values: &mut [f32]) -> Result<(), CollectiveError> {
-        if root == 0 {
-            Ok(())
-        } else {
-            Err(CollectiveError::NoSuchRank { operation: "broadcast", found: root, last: 0 })
-        }
-    }
-
+    /// Errors: as [`Collective::exchange`].
     fn barrier(&self) -> Result<(), CollectiveError> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn g30_a_world_of_one_leaves_every_value_as_it_is() {
-        let before = [1.5_f32, -0.0, f32::MIN_POSITIVE];
-        let mut values = before;
-        Solo.mean(&mut values).unwrap();
-        Solo.broadcast(0, &mut values).unwrap();
-        Solo.barrier().unwrap();
-        assert_eq!(values.map(f32::to_bits), before.map(f32::to_bits));
-        assert_eq!((Solo.rank(), Solo.world_size()), (0, 1));
-    }
-
-    #[test]
-    fn a_root_that_is_no_rank_is_an_error_that_names_it() {
-        let error = Solo.broadcast(3, &mut []).unwrap_err().to_string();
-        assert_eq!(error, "broadcast: rank 3 does not exist, the world has ranks 0 to 0");
+        self.gather("barrier", &[]).map(|_| ())
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augment;
 use super::dataset::Dataset;
+use super::deal::Deal;
 use super::error::DataError;
 use super::order::Order;
 use super::prefetch::{Prefetch, PrefetchSettings};
@@ -65,8 +66,10 @@ pub struct Skipped {
 /// A batch and what is missing from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// The batch; never empty.
+    /// The batch, or this process's share of it; never empty.
     pub batch: Batch,
+    /// How many of its images each of this process's workers has, in order.
+    pub parts: Vec<usize>,
     /// What could not be read, in the order of the batch.
     pub skipped: Vec<Skipped>,
 }
@@ -87,6 +90,7 @@ pub struct Loader {
     indices: Arc<[u64]>,
     settings: LoaderSettings,
     stream: Stream,
+    deal: Deal,
 }
 
 impl Loader {
@@ -128,7 +132,13 @@ impl Loader {
         }
         settings.augment.check(dataset.shape())?;
         let stream = Stream::new(settings.seed);
-        Ok(Self { dataset, indices: indices.into(), settings, stream })
+        let deal = Deal::whole();
+        Ok(Self { dataset, indices: indices.into(), settings, stream, deal })
+    }
+
+    /// The same batches, of which this process reads its workers' shares alone.
+    pub fn dealt(self, deal: Deal) -> Self {
+        Self { deal, ..self }
     }
 
     /// What the batches are of.
@@ -139,6 +149,11 @@ impl Loader {
     /// How they are made.
     pub fn settings(&self) -> &LoaderSettings {
         &self.settings
+    }
+
+    /// Images of a full batch that this process reads.
+    pub(super) fn own_images(&self) -> usize {
+        self.deal.images(self.settings.batch_size).len()
     }
 
     /// Images an epoch goes through, before any are dropped.
@@ -198,7 +213,9 @@ impl Loader {
         }
         let size = self.settings.batch_size;
         let start = position.step as usize * size;
-        let indices = order[start..order.len().min(start + size)].to_vec();
+        let whole = &order[start..order.len().min(start + size)];
+        let indices = whole[self.deal.images(whole.len())].to_vec();
+        let parts = self.deal.parts(whole.len());
         let shape = self.dataset.shape();
         let mut images = Images::zeros(indices.len(), shape);
         let results: Vec<Result<(), DataError>> = images
@@ -210,7 +227,7 @@ impl Loader {
             })
             .collect();
         let labels = indices.iter().map(|&index| self.dataset.labels()[index as usize]).collect();
-        self.without_corrupt(Batch { images, labels, indices }, results, position)
+        self.without_corrupt(Batch { images, labels, indices }, parts, results, position)
     }
 
     fn one(
@@ -241,12 +258,13 @@ impl Loader {
     fn without_corrupt(
         &self,
         batch: Batch,
+        mut parts: Vec<usize>,
         results: Vec<Result<(), DataError>>,
         position: Position,
     ) -> Result<Loaded, DataError> {
         if self.settings.on_corrupt == OnCorrupt::Fail {
             results.into_iter().collect::<Result<(), DataError>>()?;
-            return Ok(Loaded { batch, skipped: Vec::new() });
+            return Ok(Loaded { batch, parts, skipped: Vec::new() });
         }
         let (mut good, mut skipped) = (Vec::new(), Vec::new());
         for (slot, result) in results.into_iter().enumerate() {
@@ -266,7 +284,13 @@ impl Loader {
             });
         }
         let batch = if skipped.is_empty() { batch } else { batch.select(&good) };
-        Ok(Loaded { batch, skipped })
+        let mut begin = 0;
+        for part in &mut parts {
+            let share = begin..begin + *part;
+            begin = share.end;
+            *part = good.iter().filter(|slot| share.contains(slot)).count();
+        }
+        Ok(Loaded { batch, parts, skipped })
     }
 
     /// The batches from `start` to the end of epoch `epochs - 1`, made ahead on threads of their own.

@@ -36,6 +36,8 @@ pub struct Prefetched {
     pub position: Position,
     /// The batch, equal to what [`Loader::batch`] gives for the position.
     pub batch: Batch,
+    /// As [`Loaded::parts`].
+    pub parts: Vec<usize>,
     /// What could not be read and is missing from it.
     pub skipped: Vec<Skipped>,
 }
@@ -50,7 +52,7 @@ pub struct Prefetch {
 impl Prefetch {
     pub(super) fn start(loader: Loader, start: Position, epochs: u32) -> Self {
         let PrefetchSettings { workers, bytes } = loader.settings().prefetch;
-        let batch = loader.settings().batch_size * loader.dataset().shape().len() * 4;
+        let batch = loader.own_images() * loader.dataset().shape().len() * 4;
         // One of the batches that fit is the one being made.
         let waiting = (bytes / batch).clamp(1, MOST_WAITING) - 1;
         let (sender, receiver) = sync_channel(waiting);
@@ -80,9 +82,9 @@ fn produce(
         let first = if epoch == start.epoch { start.step } else { 0 };
         for step in first..loader.steps_per_epoch() {
             let position = Position { epoch, step };
-            let made = loader
-                .load_of(&order, position)
-                .map(|Loaded { batch, skipped }| Prefetched { position, batch, skipped });
+            let made = loader.load_of(&order, position).map(|Loaded { batch, parts, skipped }| {
+                Prefetched { position, batch, parts, skipped }
+            });
             let failed = made.is_err();
             // The receiver is gone when training stopped early.
             if sender.send(made).is_err() || failed {

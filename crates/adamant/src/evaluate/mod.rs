@@ -23,7 +23,7 @@ mod ledger;
 mod merge;
 mod nearest;
 mod probe;
-mod record;
+pub(crate) mod record;
 mod report;
 mod share;
 mod tally;

@@ -115,7 +115,7 @@ pub struct Broken {
 }
 
 /// A number as the shortest text that reads back to the same bits.
-mod exact {
+pub(crate) mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {

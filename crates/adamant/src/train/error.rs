@@ -49,6 +49,26 @@ pub enum TrainError {
     /// Another rank.
     #[error(transparent)]
     Collective(#[from] collective::CollectiveError),
+    /// Ranks that cannot share the work of a step equally.
+    #[error(
+        "training.workers is {workers}, which {ranks} ranks cannot share\n  \
+         hint: start as many ranks as there are workers, or fewer by a power of two, or one; \
+         --set training.workers={ranks} --allow-change training.workers gives each rank one, with other batch statistics"
+    )]
+    Deal {
+        /// Workers of the run.
+        workers: usize,
+        /// Ranks there are.
+        ranks: usize,
+    },
+    /// What ended the work of another rank.
+    #[error("rank {rank}: {message}")]
+    OtherRank {
+        /// Which.
+        rank: usize,
+        /// What it says.
+        message: String,
+    },
     /// The adversary.
     #[error("step {step}: {source}")]
     Attack {

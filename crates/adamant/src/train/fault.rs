@@ -83,7 +83,10 @@ pub(super) fn explain<E: Engine>(
         }
         other => return other,
     };
-    fault.images.clone_from(&batch.indices);
+    // Another rank has named its own.
+    if fault.images.is_empty() {
+        fault.images.clone_from(&batch.indices);
+    }
     TrainError::NonFinite(fault)
 }
 

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::judging;
 use super::keeper::Keeper;
 use super::plan::Plan;
+use super::ranks::{Command, Ended, pack, tell};
 use super::record::{
     Best, Consequence, FaultMetrics, Missing, MissingMetrics, Status, StepMetrics,
     ValidationMetrics,
@@ -13,9 +14,9 @@ use super::record::{
 use super::run::Run;
 use super::sections::{OnNonFinite, OnOverfitting};
 use super::store::StoreError;
-use super::trainer::{StepReport, Trainer};
+use super::trainer::{StepReport, Trainer, deal};
 use super::validation::{self, Subset};
-use crate::data::{self, DataError, Dataset, Loader, Part, hold_out};
+use crate::data::{self, DataError, Dataset, Loader, Part, Prefetched, hold_out};
 use crate::evaluate::EvaluateError;
 use crate::image::Batch;
 use crate::optimizer::Sgd;
@@ -127,6 +128,17 @@ pub fn fit<E: Engine>(
 ) -> Result<State, TrainError> {
     let mut last_state = State::default();
     let outcome = fit_inner(setting, run, watcher, &mut last_state);
+    let ended = match &outcome {
+        Ok(()) => Ended::Finished,
+        Err(TrainError::Interrupted { step, checkpoint }) => {
+            Ended::Interrupted { step: *step, checkpoint: checkpoint.clone() }
+        }
+        Err(error) => Ended::Failed(error.to_string()),
+    };
+    if !matches!(outcome, Err(TrainError::Collective(_))) {
+        // A rank that is gone meanwhile is told by the next to wait for it.
+        let _ = tell(setting.collective, &Command::End(ended), setting.interrupt);
+    }
     let (status, error) = match &outcome {
         Ok(_) => (Status::Finished, None),
         Err(TrainError::Interrupted { .. }) => (Status::Interrupted, None),
@@ -146,19 +158,10 @@ fn fit_inner<E: Engine>(
     state: &mut State,
 ) -> Result<(), TrainError> {
     let Setting { engine, collective, plan, ref dataset, .. } = *setting;
-    if dataset.part() == Part::Test {
-        let (name, found) = (dataset.name().to_string(), "test".to_string());
-        return Err(TrainError::NotTrainingImages { name, found });
-    }
-    let (asked, found) = (plan.precision, engine.training_precision());
-    if asked.resolve(found) != found {
-        return Err(TrainError::Precision { asked, found });
-    }
-    let parts = hold_out(dataset.len(), plan.validation, plan.seed)?;
-    let loader = Loader::over(Arc::clone(dataset), parts.train, plan.loader)?;
-    let held_out = Subset { dataset, indices: &parts.validation };
-
+    let (loader, held_out) = hold_out_and_deal(setting)?;
+    let held_out = Subset { dataset, indices: &held_out };
     let begin = newest(plan, dataset, run, watcher)?;
+    hand_out(setting, &begin)?;
     *state = begin.state;
     let mut optimizer = Sgd::new(plan.optimizer, &begin.network.parameters);
     optimizer.velocity = begin.velocities;
@@ -182,6 +185,39 @@ fn fit_inner<E: Engine>(
     let last = life.trainer.network.to_bytes();
     life.run.sync_metrics()?;
     life.run.replace(LAST, &last)?;
+    Ok(())
+}
+
+/// The batches of this rank's workers, and the images that are held out.
+///
+/// Errors: test images; an engine of another precision; ranks that cannot share the work; those of the loader.
+pub(super) fn hold_out_and_deal<E: Engine>(
+    setting: &Setting<'_, E>,
+) -> Result<(Loader, Vec<u64>), TrainError> {
+    let Setting { engine, collective, plan, ref dataset, .. } = *setting;
+    if dataset.part() == Part::Test {
+        let (name, found) = (dataset.name().to_string(), "test".to_string());
+        return Err(TrainError::NotTrainingImages { name, found });
+    }
+    let (asked, found) = (plan.precision, engine.training_precision());
+    if asked.resolve(found) != found {
+        return Err(TrainError::Precision { asked, found });
+    }
+    let parts = hold_out(dataset.len(), plan.validation, plan.seed)?;
+    let loader = Loader::over(Arc::clone(dataset), parts.train, plan.loader)?;
+    Ok((loader.dealt(deal(plan, collective)?), parts.validation))
+}
+
+/// Gives the other ranks what rank 0 goes on from.
+fn hand_out<E: Engine>(
+    setting: &Setting<'_, E>,
+    checkpoint: &Checkpoint,
+) -> Result<(), TrainError> {
+    let Setting { collective, interrupt, .. } = *setting;
+    if collective.world_size() > 1 {
+        tell(collective, &Command::Load, interrupt)?;
+        collective.broadcast(0, pack(&checkpoint.encode()))?;
+    }
     Ok(())
 }
 
@@ -225,8 +261,12 @@ impl<E: Engine> Life<'_, E> {
         let mut batches = self.loader.prefetch(self.loader.position(self.state.step), plan.epochs);
         loop {
             let before = self.run.seconds();
+            let skipped;
             let item = match batches.next() {
-                Some(Ok(item)) => item,
+                Some(Ok(mut item)) => {
+                    skipped = std::mem::take(&mut item.skipped);
+                    item
+                }
                 Some(Err(error)) => {
                     self.wait_or_end(error.into())?;
                     return Ok(Turn::Again);
@@ -236,8 +276,8 @@ impl<E: Engine> Life<'_, E> {
             let wait = self.run.seconds() - before;
             self.tries = 0;
             let epoch = item.position.epoch;
-            if !item.skipped.is_empty() {
-                let metrics = missing_metrics(self.state, epoch, item.skipped);
+            if !skipped.is_empty() {
+                let metrics = missing_metrics(self.state, epoch, skipped);
                 self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
                 self.watcher.event(Event::Missing { metrics: &metrics });
             }
@@ -247,17 +287,18 @@ impl<E: Engine> Life<'_, E> {
                 let metrics = fault_metrics(self.state, epoch, &skipped, &item.batch);
                 self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
             } else {
-                let report = match self.trainer.step(&item.batch, self.state.step, epoch) {
+                let report = match self.step(&item, epoch) {
                     Ok(report) => report,
                     Err(TrainError::NonFinite(fault)) => {
                         return self.went_wrong(fault, epoch, &item.batch);
                     }
                     Err(error) => return Err(error),
                 };
-                advance(self.state, item.batch.images.count, &self.loader, self.run.seconds());
+                advance(self.state, self.images(&item), &self.loader, self.run.seconds());
                 self.state.since.add(report.accuracy_adversarial);
                 let elapsed = self.run.seconds() - before;
-                let metrics = step_metrics(&report, self.state, epoch, &item.batch, elapsed, wait);
+                let images = self.images(&item);
+                let metrics = step_metrics(&report, self.state, epoch, images, elapsed, wait);
                 self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
                 self.watcher.event(Event::Step(&metrics));
             }
@@ -269,6 +310,22 @@ impl<E: Engine> Life<'_, E> {
             if self.has_ended_early() {
                 return Ok(Turn::Ended);
             }
+        }
+    }
+
+    /// One step on all ranks.
+    fn step(&mut self, item: &Prefetched, epoch: u32) -> Result<StepReport, TrainError> {
+        let Setting { collective, interrupt, .. } = *self.setting;
+        let step = self.state.step;
+        tell(collective, &Command::Step { step }, interrupt)?;
+        self.trainer.step_dealt(&item.batch, &item.parts, step, epoch)
+    }
+
+    /// Images of a step over all ranks; of other ranks' images that cannot be read only they know.
+    fn images(&self, item: &Prefetched) -> usize {
+        match self.setting.collective.world_size() {
+            1 => item.batch.images.count,
+            _ => self.setting.plan.loader.batch_size,
         }
     }
 
@@ -289,10 +346,13 @@ impl<E: Engine> Life<'_, E> {
 
     /// Judges the model on held-out images; where an interruption comes first, the validation stays due.
     fn validate(&mut self) -> Result<(), TrainError> {
-        let Setting { engine, plan, interrupt, .. } = *self.setting;
+        let Setting { engine, collective, plan, interrupt, .. } = *self.setting;
         self.watcher.event(Event::Validating);
         let (network, step) = (&self.trainer.network, self.state.step);
-        let judged = validation::validate(engine, network, plan, self.held_out, step, interrupt)?;
+        tell(collective, &Command::Judge { step }, interrupt)?;
+        let held_out = self.held_out;
+        let judged =
+            validation::validate(engine, collective, network, plan, held_out, step, interrupt)?;
         let Some(judged) = judged else { return Ok(()) };
         self.state.seconds = self.run.seconds();
         let samples = self.held_out.indices.len();
@@ -360,6 +420,7 @@ impl<E: Engine> Life<'_, E> {
         judging::pass_by(self.state, fault, u64::from(self.loader.steps_per_epoch()))?;
         let (skipped, best) = (self.state.skipped.clone(), self.state.best.clone());
         let begin = newest(plan, dataset, self.run, self.watcher)?;
+        hand_out(self.setting, &begin)?;
         self.trainer.network = begin.network;
         self.trainer.optimizer.velocity = begin.velocities;
         // The best model on disk may be younger than the checkpoint.
@@ -371,7 +432,7 @@ impl<E: Engine> Life<'_, E> {
 }
 
 /// Whether the system would not give a file: another time it may. A damaged picture stays damaged.
-fn is_of_the_system(error: &TrainError) -> bool {
+pub(super) fn is_of_the_system(error: &TrainError) -> bool {
     let data = match error {
         TrainError::Data(error) => Some(&**error),
         TrainError::Evaluate { source, .. } => match &**source {
@@ -427,7 +488,7 @@ fn step_metrics(
     report: &StepReport,
     state: &State,
     epoch: u32,
-    batch: &Batch,
+    images: usize,
     elapsed: f64,
     wait: f64,
 ) -> StepMetrics {
@@ -443,7 +504,7 @@ fn step_metrics(
         accuracy_clean: report.accuracy_clean,
         accuracy_adversarial: report.accuracy_adversarial,
         gradient_norm: report.gradient_norm,
-        images_per_second: batch.images.count as f64 / elapsed.max(1e-9),
+        images_per_second: images as f64 / elapsed.max(1e-9),
         wait,
     }
 }

@@ -94,9 +94,19 @@ impl<R: Recording> Answers<R> {
         Ok(sum)
     }
 
-    /// The moments of each forward.
-    pub fn moments(&self) -> Vec<Moments> {
-        self.forwards.iter().map(|forward| forward.recording.moments().clone()).collect()
+    /// The moments of each forward in the order in which they are absorbed; none where a forward met no image.
+    pub fn moments(&self, kind: ForwardKind) -> Vec<Moments> {
+        let moments = |forward: &Forwarded<R>| forward.recording.moments().clone();
+        match kind {
+            ForwardKind::Concatenated => self.forwards.iter().map(moments).collect(),
+            ForwardKind::TwoPasses => {
+                let mut found = vec![Moments::default(); 2];
+                for forward in &self.forwards {
+                    found[usize::from(forward.adversarial > 0)] = moments(forward);
+                }
+                found
+            }
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use super::meaning::{
 use super::precision::PrecisionKind;
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
-use super::sections::{DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting};
+use super::sections::{
+    DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting, WireKind,
+};
 use crate::attack::{AttackDefaults, Pgd};
 use crate::data::{
     DataError, Dataset, Framing, LastBatch, LoaderSettings, Part, SearchPath, Source,
@@ -19,6 +21,7 @@ use crate::objective::{Objective, StepDraw};
 use crate::optimizer::SgdSettings;
 use crate::schedule::Schedule;
 use crate::stream::{Key, Purpose, Stream};
+use collective::Wire;
 use network::{Architecture, Domain, Network, NetworkError, Shape, Statistics};
 use std::time::Duration;
 
@@ -52,6 +55,10 @@ pub struct Plan {
     pub consistent: Option<ConsistentPhase>,
     /// Passes over the training images.
     pub epochs: u32,
+    /// How many workers share a batch.
+    pub workers: usize,
+    /// How gradients travel between ranks.
+    pub wire: Wire,
     /// Seed of all randomness.
     pub seed: u64,
     /// Arithmetic of attack and training pass.
@@ -126,6 +133,8 @@ impl Plan {
         require(data.validation > 0, recipe, "data.validation", "at least 1 held-out image")?;
         require(training.epochs > 0, recipe, "training.epochs", "at least 1")?;
         require(training.batch_size > 0, recipe, "training.batch_size", "at least 1")?;
+        let is_dealt = training.workers <= training.batch_size;
+        require(is_dealt, recipe, "training.workers", "at most training.batch_size")?;
         require(training.keep_checkpoints > 0, recipe, "training.keep_checkpoints", "at least 1")?;
         Ok(Self {
             source,
@@ -156,6 +165,11 @@ impl Plan {
             schedule: schedule(recipe)?,
             consistent: consistent(recipe)?,
             epochs: small(recipe, "training.epochs", training.epochs)?,
+            workers: training.workers.max(1),
+            wire: match training.wire {
+                WireKind::F32 => Wire::F32,
+                WireKind::Bf16 => Wire::Bf16,
+            },
             seed: training.seed,
             precision: training.precision,
             checkpoints: CheckpointPlan {

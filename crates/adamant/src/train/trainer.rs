@@ -3,16 +3,19 @@
 use super::error::TrainError;
 use super::fault::{self, Fault};
 use super::forward::forward;
+use super::meeting::{Met, Own, Told, meet};
 use super::plan::Plan;
 use super::sections::FrozenStatistics;
 use crate::attack::{Attack, AttackError, AttackStream, prediction};
+use crate::data::Deal;
+use crate::evaluate::Fingerprint;
 use crate::image::{Batch, Images, Logits};
 use crate::objective::{Shown, StepDraw, StepLogits};
 use crate::optimizer::{Sgd, gradient_norm, non_finite_gradient};
 use crate::schedule::Schedule;
 use crate::stream::Stream;
 use crate::victim::{BatchVictim, perturb_in_tiles};
-use collective::Collective;
+use collective::{Collective, agree};
 use engine::{Engine, EngineError};
 use network::{Network, Parameter, Statistics};
 use rayon::prelude::*;
@@ -53,20 +56,84 @@ pub struct StepReport {
 }
 
 impl<E: Engine> Trainer<'_, E> {
-    /// One step: attack, show, compare, go back, agree, move, absorb.
+    /// One step: attack, show, compare, go back, agree, move, absorb; `batch` is that of a single worker.
     ///
     /// Errors: a part that fails; `NonFinite`, naming part, layer and images, after which the network is not to be used
     /// (G32).
     pub fn step(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
-        self.take(batch, step, epoch).map_err(|error| fault::explain(error, self, batch))
+        self.step_dealt(batch, &[batch.images.count], step, epoch)
     }
 
-    fn take(&mut self, batch: &Batch, step: u64, epoch: u32) -> Result<StepReport, TrainError> {
-        let Plan { objective, forward: kind, .. } = self.plan;
-        let demand = objective.demand(batch.images.count, &self.draw(step));
+    /// As [`Trainer::step`], where the images of `batch` belong to this rank's workers, `parts[i]` of them to the `i`th.
+    ///
+    /// All ranks take the step together, or none. Errors: as [`Trainer::step`], of any rank; `Deal`; `OtherRank`; the
+    /// collective's.
+    pub fn step_dealt(
+        &mut self,
+        batch: &Batch,
+        parts: &[usize],
+        step: u64,
+        epoch: u32,
+    ) -> Result<StepReport, TrainError> {
+        let own = self.work(batch, parts, step, epoch);
+        let own = own.map_err(|error| fault::explain(error, self, batch));
+        self.agree_and_move(own, step).map_err(|error| fault::explain(error, self, batch))
+    }
+
+    /// Takes part in a step that this rank cannot take.
+    ///
+    /// Errors: `error`, once the others know; the collective's.
+    pub fn fail(&self, error: TrainError) -> Result<(), TrainError> {
+        let Plan { wire, workers, .. } = *self.plan;
+        meet(self.collective, &self.network, wire, workers, Err(error)).map(|_| ())
+    }
+
+    /// What this rank's workers do on their own.
+    fn work(
+        &self,
+        batch: &Batch,
+        parts: &[usize],
+        step: u64,
+        epoch: u32,
+    ) -> Result<Own, TrainError> {
+        let workers = self.plan.workers;
+        let deal = deal(self.plan, self.collective)?;
+        let crafting = self.freeze(step)?;
+        let mut own = Own::default();
+        if let [_] = parts {
+            self.worker(&mut own, &crafting, batch, self.draw(step, deal.own().start), epoch)?;
+            return Ok(own);
+        }
+        let mut first = 0;
+        for (worker, &images) in deal.own().zip(parts) {
+            let positions: Vec<usize> = (first..first + images).collect();
+            first += images;
+            match images {
+                0 => own.push(workers, Told::default(), self.zeros(), Vec::new()),
+                _ => {
+                    let share = batch.select(&positions);
+                    self.worker(&mut own, &crafting, &share, self.draw(step, worker), epoch)?;
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    /// One worker's share of a step, from its images to its gradient.
+    fn worker(
+        &self,
+        own: &mut Own,
+        crafting: &Option<E::Frozen>,
+        batch: &Batch,
+        draw: StepDraw,
+        epoch: u32,
+    ) -> Result<(), TrainError> {
+        let Plan { objective, forward: kind, workers, .. } = self.plan;
+        let step = u64::from(draw.step);
+        let demand = objective.demand(batch.images.count, &draw);
         let clean = batch.images.select(&demand.clean);
         // Constants of the training pass: no gradient flows back through the attack.
-        let adversarial = self.perturb(&batch.select(&demand.adversarial), step)?;
+        let adversarial = self.perturb(crafting, &batch.select(&demand.adversarial), draw)?;
 
         let phase = self.plan.consistent_in(epoch);
         let statistics = phase.map_or(Statistics::Batch, |_| Statistics::Running);
@@ -87,27 +154,43 @@ impl<E: Engine> Trainer<'_, E> {
                 .map_err(|error| error.in_layer(in_layer))?;
         }
         self.bounded(step, loss.total, batch)?;
-        let mut gradients = answers.backward(self.engine, &self.network, &loss).map_err(failed)?;
-        for gradient in &mut gradients {
-            self.collective.mean(gradient)?;
-        }
+        let gradients = answers.backward(self.engine, &self.network, &loss).map_err(failed)?;
+        let moments = match phase.map(|phase| phase.statistics) {
+            None => answers.moments(*kind),
+            Some(FrozenStatistics::Frozen) => Vec::new(),
+            // Running statistics normalise, so the moments come from a forward of their own.
+            Some(FrozenStatistics::Ema) => show(Statistics::Batch).map_err(failed)?.moments(*kind),
+        };
+        let told = Told {
+            clean: right(&logits.clean, logits.labels),
+            adversarial: right(&logits.adversarial, logits.labels),
+            ..Told::of_loss(batch.images.count, loss.total, &loss.parts)
+        };
+        own.push(*workers, told, gradients, moments);
+        Ok(())
+    }
+
+    /// What all ranks do in the same way, with the same numbers.
+    fn agree_and_move(
+        &mut self,
+        own: Result<Own, TrainError>,
+        step: u64,
+    ) -> Result<StepReport, TrainError> {
+        let Plan { wire, workers, .. } = *self.plan;
+        let Met { told, gradients, moments } =
+            meet(self.collective, &self.network, wire, workers, own)?;
         let norm = gradient_norm(&gradients);
         let worst = || non_finite_gradient(&self.network.parameters, &gradients);
         finite(step, || format!("the gradient of {}", worst().unwrap_or("the loss")), norm)
             .map_err(|error| error.in_layer(|| Some(worst()?.rsplit_once('.')?.0.to_string())))?;
-
-        let moments = match phase.map(|phase| phase.statistics) {
-            None => answers.moments(),
-            Some(FrozenStatistics::Frozen) => Vec::new(),
-            // Running statistics normalise, so the moments come from a forward of their own.
-            Some(FrozenStatistics::Ema) => show(Statistics::Batch).map_err(failed)?.moments(),
-        };
+        let share =
+            |(right, shown): (usize, usize)| (shown > 0).then(|| right as f64 / shown as f64);
         let report = StepReport {
-            loss: loss.total,
-            loss_clean: loss.part("clean"),
-            loss_adversarial: loss.part("adversarial"),
-            accuracy_clean: accuracy(&logits.clean, logits.labels),
-            accuracy_adversarial: accuracy(&logits.adversarial, logits.labels),
+            loss: told.loss,
+            loss_clean: told.loss_clean,
+            loss_adversarial: told.loss_adversarial,
+            accuracy_clean: share(told.clean),
+            accuracy_adversarial: share(told.adversarial),
             learning_rate: self.schedule.learning_rate(step),
             gradient_norm: norm,
         };
@@ -118,33 +201,65 @@ impl<E: Engine> Trainer<'_, E> {
             self.network.absorb(moments)?;
         }
         self.check_network(step)?;
+        if (step + 1).is_multiple_of(COMPARED_EVERY) {
+            self.compare(step + 1)?;
+        }
         Ok(report)
     }
 
-    /// Adversarial images for `batch`, crafted against the network as it is; nothing of it changes (T2).
-    fn perturb(&self, batch: &Batch, step: u64) -> Result<Images, TrainError> {
+    /// Whether all ranks have the same network; nothing is computed where there is only one.
+    ///
+    /// Errors: `Differs`, naming the first rank with another; the collective's.
+    pub fn compare(&self, step: u64) -> Result<(), TrainError> {
+        if self.collective.world_size() > 1 {
+            let what = format!("network after step {step}");
+            agree(self.collective, &[(&what, Fingerprint::of_network(&self.network))])?;
+        }
+        Ok(())
+    }
+
+    /// The network as attacks meet it, where running statistics normalise; nothing of it changes (T2).
+    fn freeze(&self, step: u64) -> Result<Option<E::Frozen>, TrainError> {
+        let crafting = self.plan.crafting;
+        if crafting.statistics == Statistics::Batch || !self.plan.shows_adversarial_images() {
+            return Ok(None);
+        }
+        let precision = self.engine.training_precision();
+        let frozen = self.engine.freeze(&self.network, crafting.domain, precision);
+        frozen.map(Some).map_err(|source| TrainError::Engine { step, source: Box::new(source) })
+    }
+
+    /// Adversarial images for `batch`, crafted against the network as it is.
+    fn perturb(
+        &self,
+        crafting: &Option<E::Frozen>,
+        batch: &Batch,
+        draw: StepDraw,
+    ) -> Result<Images, TrainError> {
         if batch.images.count == 0 {
             return Ok(batch.images.clone());
         }
-        let StepDraw { stream, step: time, rank } = self.draw(step);
-        let stream = AttackStream { stream, time, rank, first_restart: 0 };
-        let crafting = self.plan.crafting;
-        let failed = |source: AttackError| TrainError::Attack { step, source: Box::new(source) };
-        let perturbed = match crafting.statistics {
-            Statistics::Running => {
-                let precision = self.engine.training_precision();
-                let frozen = self
-                    .engine
-                    .freeze(&self.network, crafting.domain, precision)
-                    .map_err(|source| TrainError::Engine { step, source: Box::new(source) })?;
-                perturb_in_tiles(&frozen, &self.plan.attack, batch, &stream).map_err(failed)?.0
-            }
-            Statistics::Batch => {
-                let mut victim = BatchVictim::new(self.engine, &self.network, crafting.domain);
-                self.plan.attack.perturb(&mut victim, batch, &stream).map_err(failed)?
+        let StepDraw { stream, step, rank } = draw;
+        let stream = AttackStream { stream, time: step, rank, first_restart: 0 };
+        let failed = |source: AttackError| TrainError::Attack {
+            step: u64::from(step),
+            source: Box::new(source),
+        };
+        let attack = &self.plan.attack;
+        let perturbed = match crafting {
+            Some(frozen) => perturb_in_tiles(frozen, attack, batch, &stream).map_err(failed)?.0,
+            None => {
+                let domain = self.plan.crafting.domain;
+                let mut victim = BatchVictim::new(self.engine, &self.network, domain);
+                attack.perturb(&mut victim, batch, &stream).map_err(failed)?
             }
         };
         Ok(perturbed.images)
+    }
+
+    /// The gradient of no images.
+    fn zeros(&self) -> Vec<Vec<f32>> {
+        self.optimizer.velocity.iter().map(|velocity| vec![0.0; velocity.len()]).collect()
     }
 
     /// A finite gradient may still move a parameter out of range: no checkpoint may ever hold such a network.
@@ -179,11 +294,23 @@ impl<E: Engine> Trainer<'_, E> {
         }
     }
 
-    fn draw(&self, step: u64) -> StepDraw {
+    /// Draws are keyed by worker: which rank stands for it changes nothing.
+    fn draw(&self, step: u64, worker: usize) -> StepDraw {
         let step = u32::try_from(step).expect("fewer than 2^32 steps");
-        let rank = u32::try_from(self.collective.rank()).expect("fewer than 2^32 ranks");
+        let rank = u32::try_from(worker).expect("fewer than 2^32 workers");
         StepDraw { stream: Stream::new(self.plan.seed), step, rank }
     }
+}
+
+/// Steps between two comparisons of the networks of all ranks: a hash of ResNet-18 takes as long as a hundredth of a step.
+const COMPARED_EVERY: u64 = 50;
+
+/// Which workers this rank stands for.
+///
+/// Errors: `Deal` where the ranks cannot share them equally.
+pub fn deal(plan: &Plan, collective: &dyn Collective) -> Result<Deal, TrainError> {
+    let (workers, ranks) = (plan.workers, collective.world_size());
+    Deal::to_ranks(workers, collective.rank(), ranks).ok_or(TrainError::Deal { workers, ranks })
 }
 
 fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainError> {
@@ -194,11 +321,11 @@ fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainE
     }
 }
 
-fn accuracy(shown: &Shown<'_>, labels: &[u32]) -> Option<f64> {
+/// How many images were right, and how many were shown.
+fn right(shown: &Shown<'_>, labels: &[u32]) -> (usize, usize) {
     let Shown { positions, logits } = shown;
     let is_right = |(row, &position): (usize, &usize)| {
         prediction(Logits::row(logits, row)) == labels[position]
     };
-    let right = positions.iter().enumerate().filter(|&pair| is_right(pair)).count();
-    (!positions.is_empty()).then(|| right as f64 / positions.len() as f64)
+    (positions.iter().enumerate().filter(|&pair| is_right(pair)).count(), positions.len())
 }

@@ -13,6 +13,11 @@ pub struct TrainingSection {
     pub epochs: usize,
     /// Images of a step, over all ranks; clean counterparts come on top.
     pub batch_size: usize,
+    /// Workers that a batch is dealt to in equal shares, each with batch statistics and gradients of its own; 0 for one a
+    /// rank. Results depend on it, and not on how many ranks do the work.
+    pub workers: usize,
+    /// How gradients travel between ranks.
+    pub wire: WireKind,
     /// Seed of all randomness.
     pub seed: u64,
     /// From this epoch on (counted from 0) the training forward uses running statistics; `"never"` for none.
@@ -38,6 +43,8 @@ impl Default for TrainingSection {
         Self {
             epochs: 8,
             batch_size: 128,
+            workers: 0,
+            wire: WireKind::F32,
             seed: 0,
             freeze_statistics_from_epoch: FromEpoch::Never,
             frozen_statistics: FrozenStatistics::Frozen,
@@ -49,6 +56,16 @@ impl Default for TrainingSection {
             precision: PrecisionKind::Auto,
         }
     }
+}
+
+/// How gradients travel between ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WireKind {
+    /// As they are.
+    F32,
+    /// Rounded to half precision: half the bytes.
+    Bf16,
 }
 
 /// An epoch or `"never"`.

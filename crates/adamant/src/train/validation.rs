@@ -4,10 +4,12 @@ use super::error::TrainError;
 use super::plan::Plan;
 use crate::attack::{self, AttackError};
 use crate::data::Dataset;
-use crate::evaluate::{Evaluator, Examples, Protocol, Samples, Silent, Subject};
+use crate::evaluate::{Evaluator, Examples, Protocol, Samples, Share, Silent, Subject};
 use crate::image::Batch;
+use collective::Collective;
 use engine::{Engine, Precision};
 use network::{Network, Shape};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Images in memory at a time; figures do not depend on it.
@@ -73,9 +75,92 @@ impl Examples for Interruptible<'_> {
 
 /// Judges `network` on held-out images by the plan's criterion, and under a single gradient step where alarms need it.
 ///
-/// The seed is the run's, so every epoch meets the same starting points. Nothing where `interrupt` was set before the
-/// end. Errors: the evaluator's.
+/// Every rank judges its share of them and has the figures of all. The seed is the run's, so every epoch meets the same
+/// starting points. Nothing where `interrupt` was set before the end. Errors: the evaluator's, `OtherRank`, the collective's.
 pub fn validate<E: Engine>(
+    engine: &E,
+    ranks: &dyn Collective,
+    network: &Network,
+    plan: &Plan,
+    held_out: Subset<'_>,
+    step: u64,
+    interrupt: &AtomicBool,
+) -> Result<Option<Judged>, TrainError> {
+    let Subset { dataset, indices } = held_out;
+    let all = indices.len();
+    let share = Share::new(ranks.rank() + 1, ranks.world_size());
+    let share = share.expect("a rank lies below the world's size");
+    let own = Subset { dataset, indices: share.of(indices) };
+    let judged = match own.indices {
+        [] => Ok(Some(Judged { clean: 0.0, adversarial: 0.0, fgsm: None })),
+        _ => validate_own(engine, network, plan, own, step, interrupt),
+    };
+    if ranks.world_size() == 1 {
+        return judged;
+    }
+    let told = match &judged {
+        Ok(Some(judged)) => Told::Judged(Counts::of(judged, own.indices.len())),
+        Ok(None) => Told::Interrupted,
+        Err(error) => Told::Failed(error.to_string()),
+    };
+    let bytes = serde_json::to_vec(&told).expect("counts and text");
+    let gathered = ranks.gather("validation", &bytes)?;
+    judged?;
+    let mut sum = Counts::default();
+    for (rank, bytes) in gathered.iter().enumerate() {
+        let message = |error: serde_json::Error| error.to_string();
+        match serde_json::from_slice(bytes).map_err(message) {
+            Ok(Told::Judged(counts)) => sum.add(&counts),
+            Ok(Told::Interrupted) => {
+                interrupt.store(true, Ordering::SeqCst);
+                return Ok(None);
+            }
+            Ok(Told::Failed(message)) | Err(message) => {
+                return Err(TrainError::OtherRank { rank, message });
+            }
+        }
+    }
+    let share = |count: u64| count as f64 / all as f64;
+    let (clean, adversarial) = (share(sum.clean), share(sum.adversarial));
+    Ok(Some(Judged { clean, adversarial, fgsm: sum.fgsm.map(share) }))
+}
+
+/// What a rank says of its share of the held-out images.
+#[derive(Serialize, Deserialize)]
+enum Told {
+    Judged(Counts),
+    Interrupted,
+    Failed(String),
+}
+
+/// Images that are right.
+#[derive(Default, Serialize, Deserialize)]
+struct Counts {
+    clean: u64,
+    adversarial: u64,
+    fgsm: Option<u64>,
+}
+
+impl Counts {
+    fn of(judged: &Judged, images: usize) -> Self {
+        let count = |share: f64| (share * images as f64).round() as u64;
+        Self {
+            clean: count(judged.clean),
+            adversarial: count(judged.adversarial),
+            fgsm: judged.fgsm.map(count),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.clean += other.clean;
+        self.adversarial += other.adversarial;
+        if let Some(fgsm) = other.fgsm {
+            *self.fgsm.get_or_insert(0) += fgsm;
+        }
+    }
+}
+
+fn validate_own<E: Engine>(
     engine: &E,
     network: &Network,
     plan: &Plan,

@@ -2,6 +2,7 @@
 
 mod faults;
 mod overfitting;
+mod ranks;
 
 use adamant::data::{Dataset, Part, Pixels};
 use adamant::image::Shape;

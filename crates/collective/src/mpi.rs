@@ -1,0 +1,320 @@
+//! Ranks that are processes, started by `mpirun`, `srun` or an MPI operator.
+//!
+//! Communicators must not change threads, so one thread owns the library: it initialises MPI, carries every exchange with
+//! non-blocking sends and receives, watches the time limit, and finalises MPI. The program only hands it work.
+
+use crate::{Collective, CollectiveError};
+use mpi::point_to_point::{Destination, Source};
+use mpi::request::{LocalScope, Request, scope};
+use mpi::topology::{Communicator, SimpleCommunicator};
+use mpi::{Rank, Tag, Threading};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A world of MPI processes.
+///
+/// Dropping it waits for the other ranks in `MPI_Finalize`. After an error the library still holds unfinished messages:
+/// the process should then end with [`Mpi::abort`].
+#[derive(Debug)]
+pub struct Mpi {
+    rank: usize,
+    size: usize,
+    /// One caller at a time: an exchange is a job and its answer.
+    desk: Mutex<Desk>,
+    /// After an error the thread never ends by itself.
+    failed: AtomicBool,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    jobs: Option<Sender<Job>>,
+    answers: Receiver<Answer>,
+}
+
+type Answer = Result<Vec<Vec<u8>>, CollectiveError>;
+
+enum Job {
+    Exchange { operation: &'static str, messages: Vec<Vec<u8>> },
+    Abort { code: i32 },
+}
+
+impl Mpi {
+    /// Joins the world that the launcher made; without a launcher it has one rank. None waits for another longer than
+    /// `limit`.
+    ///
+    /// Errors: `Library` where MPI cannot be initialised, for instance because it was before.
+    pub fn join(limit: Duration) -> Result<Self, CollectiveError> {
+        let (jobs, inbox) = channel();
+        let (outbox, answers) = channel();
+        let (told, place) = channel();
+        let thread = thread::Builder::new()
+            .name("mpi".to_string())
+            .spawn(move || carry(limit, &told, &inbox, &outbox))
+            .map_err(|error| library(&format!("its thread cannot be started, {error}")))?;
+        let ended = |_| library("its thread ended");
+        let (rank, size) = place.recv().map_err(ended)??;
+        let desk = Mutex::new(Desk { jobs: Some(jobs), answers });
+        let failed = AtomicBool::new(false);
+        Ok(Self { rank, size, desk, failed, thread: Some(thread) })
+    }
+
+    /// Ends every rank of the world, this one included, with an exit code; returns only if the library does not obey.
+    pub fn abort(&self, code: i32) {
+        let desk = self.desk();
+        if let Some(jobs) = &desk.jobs
+            && jobs.send(Job::Abort { code }).is_ok()
+        {
+            // Held while the library works at it: it ends this process.
+            thread::sleep(Duration::from_secs(5));
+        }
+    }
+
+    fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Collective for Mpi {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn world_size(&self) -> usize {
+        self.size
+    }
+
+    fn exchange(
+        &self,
+        operation: &'static str,
+        messages: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, CollectiveError> {
+        assert_eq!(messages.len(), self.size, "one message for each rank");
+        let desk = self.desk();
+        let ended = || library("its thread ended after an earlier error");
+        let jobs = desk.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send(Job::Exchange { operation, messages }).map_err(|_| ended())?;
+        let answer = desk.answers.recv().map_err(|_| ended())?;
+        if matches!(answer, Err(CollectiveError::Missing { .. })) {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        if self.failed.load(Ordering::SeqCst) {
+            return;
+        }
+        self.desk().jobs = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn library(found: &str) -> CollectiveError {
+    CollectiveError::Library { found: found.to_string() }
+}
+
+/// The thread that owns the library.
+fn carry(
+    limit: Duration,
+    told: &Sender<Result<(usize, usize), CollectiveError>>,
+    inbox: &Receiver<Job>,
+    outbox: &Sender<Answer>,
+) {
+    // Funneled: this thread alone calls the library, but it is not the main thread of the program. Open MPI and MPICH
+    // take the thread that initialises for the main one.
+    let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
+        drop(told.send(Err(library("it is initialised already"))));
+        return;
+    };
+    let world = universe.world();
+    let (rank, size) = (world.rank() as usize, world.size() as usize);
+    if told.send(Ok((rank, size))).is_err() {
+        return;
+    }
+    while let Ok(job) = inbox.recv() {
+        match job {
+            Job::Abort { code } => world.abort(code),
+            Job::Exchange { operation, messages } => {
+                exchange(&world, limit, operation, messages, inbox, outbox);
+            }
+        }
+    }
+}
+
+/// Every message is preceded by the name of its operation, so that ranks out of step are told.
+fn framed(operation: &str, message: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + operation.len() + message.len());
+    bytes.push(u8::try_from(operation.len()).expect("an operation has a short name"));
+    bytes.extend_from_slice(operation.as_bytes());
+    bytes.extend_from_slice(message);
+    bytes
+}
+
+/// Takes a message out of its frame.
+fn unframed(
+    operation: &'static str,
+    other: usize,
+    mut bytes: Vec<u8>,
+) -> Result<Vec<u8>, CollectiveError> {
+    let length = bytes.first().map_or(0, |&length| usize::from(length));
+    let name = bytes.get(1..1 + length).unwrap_or_default();
+    if name != operation.as_bytes() {
+        let found = String::from_utf8_lossy(name).into_owned();
+        return Err(CollectiveError::OutOfStep { operation, other, found });
+    }
+    bytes.drain(..1 + length);
+    Ok(bytes)
+}
+
+/// Messages longer than an `int` counts travel in pieces; pieces also bound what the library copies at a time.
+const PIECE: usize = 64 << 20;
+/// Lengths first, then pieces: messages of one pair and tag do not overtake each other.
+const LENGTH: Tag = 1;
+const CONTENT: Tag = 2;
+
+/// Sends and receives without blocking; answers when all is done, or names the missing ranks when the time is over.
+fn exchange(
+    world: &SimpleCommunicator,
+    limit: Duration,
+    operation: &'static str,
+    mut messages: Vec<Vec<u8>>,
+    inbox: &Receiver<Job>,
+    outbox: &Sender<Answer>,
+) {
+    let rank = world.rank() as usize;
+    let own = std::mem::take(&mut messages[rank]);
+    let outgoing: Vec<Vec<u8>> =
+        messages.iter().map(|message| framed(operation, message)).collect();
+    drop(messages);
+    let others: Vec<usize> = (0..outgoing.len()).filter(|&other| other != rank).collect();
+    let lengths: Vec<u64> = outgoing.iter().map(|bytes| bytes.len() as u64).collect();
+    let mut incoming_lengths = vec![0_u64; outgoing.len()];
+    let mut watch = Watch { world, limit, operation, inbox, outbox, last: mpi::time() };
+    // Lengths and contents leave at once; contents can be received when their lengths are known.
+    scope(|sends| {
+        let mut leaving: Vec<Pending<'_, '_, [u8]>> = Vec::new();
+        for &other in &others {
+            for piece in outgoing[other].chunks(PIECE) {
+                let to = world.process_at_rank(other as Rank);
+                leaving.push((other, to.immediate_send_with_tag(sends, piece, CONTENT)));
+            }
+        }
+        scope(|first| {
+            let mut pending: Vec<Pending<'_, '_, u64>> = Vec::new();
+            let mut incoming: Vec<Pending<'_, '_, u64>> = Vec::new();
+            for (other, slot) in incoming_lengths.iter_mut().enumerate().filter(|&(o, _)| o != rank)
+            {
+                let process = world.process_at_rank(other as Rank);
+                incoming
+                    .push((other, process.immediate_receive_into_with_tag(first, slot, LENGTH)));
+                let length = &lengths[other];
+                pending.push((other, process.immediate_send_with_tag(first, length, LENGTH)));
+            }
+            watch.all_of(incoming);
+            watch.all_of(pending);
+        });
+        let mut incoming: Vec<Vec<u8>> =
+            incoming_lengths.iter().map(|&length| vec![0; length as usize]).collect();
+        scope(|second| {
+            let mut pending: Vec<Pending<'_, '_, [u8]>> = Vec::new();
+            for (other, bytes) in incoming.iter_mut().enumerate().filter(|&(o, _)| o != rank) {
+                let from = world.process_at_rank(other as Rank);
+                for piece in bytes.chunks_mut(PIECE) {
+                    pending.push((
+                        other,
+                        from.immediate_receive_into_with_tag(second, piece, CONTENT),
+                    ));
+                }
+            }
+            watch.all_of(pending);
+        });
+        watch.all_of(leaving);
+        let answer = incoming.into_iter().enumerate().map(|(other, bytes)| match other == rank {
+            true => Ok(Vec::new()),
+            false => unframed(operation, other, bytes),
+        });
+        let answer = answer.collect::<Result<Vec<_>, _>>().map(|mut all| {
+            all[rank] = own;
+            all
+        });
+        // The receiver is gone only when the program ends.
+        drop(outbox.send(answer));
+    });
+}
+
+/// The other rank and what is under way with it.
+type Pending<'a, 's, D> = (usize, Request<'a, D, &'s LocalScope<'a>>);
+
+/// Waits for requests as long as something moves.
+struct Watch<'w> {
+    world: &'w SimpleCommunicator,
+    limit: Duration,
+    operation: &'static str,
+    inbox: &'w Receiver<Job>,
+    outbox: &'w Sender<Answer>,
+    /// When a request ended last, by MPI's clock.
+    last: f64,
+}
+
+impl Watch<'_> {
+    /// Returns when all are done. When nothing has moved for the time limit, it answers with the missing ranks and never
+    /// returns: the library may still write into the buffers, so they have to stay. It then only waits to abort.
+    fn all_of<D: ?Sized>(&mut self, mut pending: Vec<Pending<'_, '_, D>>) {
+        let mut idle = 0_u32;
+        while !pending.is_empty() {
+            let before = pending.len();
+            let mut open = Vec::with_capacity(before);
+            for (other, request) in pending {
+                if let Err(request) = request.test() {
+                    open.push((other, request));
+                }
+            }
+            pending = open;
+            if pending.len() < before {
+                (self.last, idle) = (mpi::time(), 0);
+            } else if mpi::time() - self.last > self.limit.as_secs_f64() {
+                self.give_up(&pending);
+            } else {
+                idle += 1;
+                pause(idle);
+            }
+        }
+    }
+
+    fn give_up<D: ?Sized>(&self, pending: &[Pending<'_, '_, D>]) -> ! {
+        let mut missing: Vec<usize> = pending.iter().map(|&(other, _)| other).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let (operation, rank) = (self.operation, self.world.rank() as usize);
+        let seconds = self.limit.as_secs_f64();
+        let error = CollectiveError::Missing { operation, rank, missing, seconds };
+        drop(self.outbox.send(Err(error)));
+        loop {
+            match self.inbox.recv() {
+                Ok(Job::Abort { code }) => self.world.abort(code),
+                Ok(Job::Exchange { operation, .. }) => {
+                    let found = format!("{operation}: an earlier exchange has failed");
+                    drop(self.outbox.send(Err(CollectiveError::Library { found })));
+                }
+                Err(_) => thread::park(),
+            }
+        }
+    }
+}
+
+/// Looks often at first, for small messages, then lets the computing threads have the core.
+fn pause(idle: u32) {
+    match idle {
+        0..=200 => thread::yield_now(),
+        201..=2000 => thread::sleep(Duration::from_micros(50)),
+        _ => thread::sleep(Duration::from_millis(1)),
+    }
+}
