@@ -3,6 +3,7 @@
 mod describe;
 mod pictures;
 mod place;
+mod shared;
 
 pub use describe::describe;
 pub use pictures::save;
@@ -11,6 +12,7 @@ use crate::failure::OrWrongUsage;
 use crate::model::Origin;
 use crate::output::print;
 use crate::progress::Progress;
+use crate::ranks::{Known, RankTimeout, World};
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
 use crate::surrogate::SecondModel;
@@ -33,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Clean and robust accuracy with intervals, and a verdict per image.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct EvaluateArguments {
     #[command(flatten)]
     subject: SubjectArguments,
@@ -75,6 +77,8 @@ pub struct EvaluateArguments {
     /// Also a RobustBench entry; needs `--attacks autoattack`.
     #[arg(long, value_name = "FILE")]
     robustbench: Option<PathBuf>,
+    #[command(flatten)]
+    rank_timeout: RankTimeout,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +101,27 @@ enum ProtocolChoice {
 
 /// Runs the command.
 pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let world = World::join(arguments.rank_timeout.duration())?;
+    match world.ranks().world_size() {
+        1 => {
+            let (evaluation, out) = judge(arguments, settings)?;
+            tell(&evaluation, out.as_deref(), settings)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            let mut known = Known::ToThisRank;
+            let outcome =
+                shared::run(world.ranks(), arguments, &world.settings(settings), &mut known);
+            world.end(outcome, known)
+        }
+    }
+}
+
+/// The evaluation, and the folder it was written to, if any.
+fn judge(
+    arguments: &EvaluateArguments,
+    settings: &Settings,
+) -> anyhow::Result<(Evaluation, Option<PathBuf>)> {
     let model = arguments.subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
     let (data, named) = arguments.subject.open_data(&model)?;
@@ -141,10 +166,15 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
     if let Some(file) = &arguments.robustbench {
         write(file, Entry::of(&evaluation).or_wrong_usage()?.to_json().as_bytes())?;
     }
+    Ok((evaluation, out))
+}
+
+/// Shows an evaluation, and where it lies.
+fn tell(evaluation: &Evaluation, out: Option<&Path>, settings: &Settings) -> anyhow::Result<()> {
     if settings.json {
         print(&evaluation.to_json())?;
     } else {
-        print(&describe(&evaluation))?;
+        print(&describe(evaluation))?;
         if let Some(folder) = out {
             let file = |name: &str| folder.join(name).display().to_string();
             settings.remark(format!(
@@ -154,7 +184,7 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
             ));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Writes a file beside the evaluation.

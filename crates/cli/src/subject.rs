@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Which model is judged on which images.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct SubjectArguments {
     /// A run folder, a checkpoint folder or a .safetensors file.
     pub model: PathBuf,

@@ -12,7 +12,7 @@ use network::Domain;
 use std::path::PathBuf;
 
 /// What the adversary may do.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct ThreatArguments {
     /// Linf or L2; the default is the run's, else Linf.
     #[arg(long)]
