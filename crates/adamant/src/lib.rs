@@ -14,6 +14,7 @@ pub mod optimizer;
 pub mod report;
 pub mod schedule;
 pub mod stream;
+pub mod study;
 pub mod threat;
 pub mod train;
 pub mod victim;

@@ -1,7 +1,8 @@
 //! Stochastic gradient descent as PyTorch computes it.
 
-use network::Parameters;
+use network::{Parameter, Parameters, Role};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Whether the step looks ahead along the momentum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,34 @@ pub struct SgdSettings {
     pub kind: Momentum,
     /// `weight_decay * weight` is added to the gradient of convolution and linear weights, nothing else (T52).
     pub weight_decay: f32,
+    /// Which parameters move.
+    pub learns: Learns,
 }
 
 impl Default for SgdSettings {
     fn default() -> Self {
-        Self { momentum: 0.9, kind: Momentum::Nesterov, weight_decay: 1e-4 }
+        let learns = Learns::Everything;
+        Self { momentum: 0.9, kind: Momentum::Nesterov, weight_decay: 1e-4, learns }
+    }
+}
+
+/// Which parameters training moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learns {
+    /// All.
+    #[default]
+    Everything,
+    /// All but convolutions: filters learnt elsewhere are fitted with new normalisation and a new classifier.
+    NormsAndClassifier,
+}
+
+impl Learns {
+    /// Whether `parameter` may move. A convolution's tensors are its weight, of four dimensions, and a bias of one that
+    /// stays with the norms.
+    fn moves(self, parameter: &Parameter) -> bool {
+        let is_filter = parameter.role == Role::Weight && parameter.shape.len() == 4;
+        self == Self::Everything || !is_filter
     }
 }
 
@@ -56,11 +80,11 @@ impl Sgd {
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &[Vec<f32>], rate: f32) {
         assert_eq!(parameters.len(), gradients.len(), "one gradient per parameter");
         assert_eq!(parameters.len(), self.velocity.len(), "one velocity per parameter");
-        let SgdSettings { momentum, kind, weight_decay } = self.settings;
+        let SgdSettings { momentum, kind, weight_decay, learns } = self.settings;
         let work: Vec<_> = parameters.iter_mut().zip(gradients).zip(&mut self.velocity).collect();
         // Elementwise, so the threads cannot change a bit.
         work.into_par_iter().for_each(|((parameter, gradient), velocity)| {
-            if !parameter.role.is_learnt() {
+            if !parameter.role.is_learnt() || !learns.moves(parameter) {
                 return;
             }
             let name = &parameter.name;
@@ -112,7 +136,6 @@ pub fn non_finite_gradient<'p>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use network::{Parameter, Role};
 
     fn parameters() -> Parameters {
         let mut parameters = Parameters::default();
@@ -153,7 +176,8 @@ mod tests {
     fn g27_a_hundred_steps_are_the_double_precision_rule_and_only_weights_decay() {
         for kind in [Momentum::Nesterov, Momentum::Heavy] {
             let mut moving = parameters();
-            let settings = SgdSettings { momentum: 0.9, kind, weight_decay: 0.01 };
+            let settings =
+                SgdSettings { momentum: 0.9, kind, weight_decay: 0.01, ..Default::default() };
             let mut sgd = Sgd::new(settings, &moving);
             for step in 0..100 {
                 let some: Vec<f32> = (0..3).map(|i| gradient(step, i) as f32).collect();

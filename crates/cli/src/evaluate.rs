@@ -118,7 +118,7 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
 }
 
 /// The evaluation, and the folder it was written to, if any.
-fn judge(
+pub fn judge(
     arguments: &EvaluateArguments,
     settings: &Settings,
 ) -> anyhow::Result<(Evaluation, Option<PathBuf>)> {

@@ -20,6 +20,7 @@ mod progress;
 mod ranks;
 mod runs;
 mod settings;
+mod study;
 mod subject;
 mod surrogate;
 mod threat;
@@ -48,6 +49,7 @@ enum Command {
     Attack(attack::AttackArguments),
     Bench(bench::BenchArguments),
     Data(data::DataArguments),
+    Study(study::StudyArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
 }
@@ -70,6 +72,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
         Command::Attack(arguments) => attack::run(&arguments, settings),
         Command::Bench(arguments) => bench::run(&arguments, settings),
         Command::Data(arguments) => data::run(&arguments, settings),
+        Command::Study(arguments) => study::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),
     }

@@ -7,7 +7,7 @@ mod begin;
 mod budget;
 pub mod identity;
 mod judge;
-mod progress;
+pub mod progress;
 
 use crate::failure::{Interrupted, OrWrongUsage};
 use crate::memory::Bytes;
@@ -253,14 +253,18 @@ fn newest_folder() -> anyhow::Result<PathBuf> {
 
 /// What signals do. SIGINT and SIGTERM: the first ends the run with a checkpoint, a second ends the process at once.
 /// SIGUSR1: a checkpoint after the step under way.
-struct Signals {
-    interrupt: Arc<AtomicBool>,
-    checkpoint_now: Arc<AtomicBool>,
-    received: Arc<AtomicUsize>,
+pub struct Signals {
+    /// Ends training after the step under way; while it is set a signal ends the process at once.
+    pub interrupt: Arc<AtomicBool>,
+    /// Asks for a checkpoint after the step under way.
+    pub checkpoint_now: Arc<AtomicBool>,
+    /// The number of the signal that came, 0 for none.
+    pub received: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    fn watch() -> anyhow::Result<Self> {
+    /// Begins to watch; once a process.
+    pub fn watch() -> anyhow::Result<Self> {
         let interrupt = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM] {

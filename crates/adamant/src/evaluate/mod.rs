@@ -38,6 +38,7 @@ pub use error::{EvaluateError, ProposalFault};
 pub use evaluator::{Evaluator, Observer, Protocol, Silent, Subject};
 pub use examples::{Examples, Samples};
 pub use flag::{Flag, Level};
+pub(crate) use header::hex;
 pub use header::{AttackHeader, Difference, Fingerprint, Header};
 pub use judge::judge;
 pub use ledger::{LEDGER, Ledger};

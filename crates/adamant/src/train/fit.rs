@@ -22,6 +22,7 @@ use crate::image::Batch;
 use crate::optimizer::Sgd;
 use collective::Collective;
 use engine::Engine;
+use network::Network;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -458,6 +459,7 @@ fn newest(
     }
     let fresh = plan.network(dataset.shape(), dataset.classes())?;
     let Some((step, files)) = newest.good else {
+        let fresh = begin(plan, fresh)?;
         let velocities = Sgd::new(plan.optimizer, &fresh.parameters).velocity;
         return Ok(Checkpoint { network: fresh, velocities, state: State::default() });
     };
@@ -473,6 +475,17 @@ fn newest(
         return wrong("holds another network than the recipe and the data ask for");
     }
     Ok(checkpoint)
+}
+
+/// The network that training begins with: `fresh`, or the recipe's model where it names one.
+fn begin(plan: &Plan, fresh: Network) -> Result<Network, TrainError> {
+    let Some(path) = &plan.begin_with else { return Ok(fresh) };
+    let other = Network::read(path)?;
+    if other.graph != fresh.graph {
+        let message = "holds another network than the recipe and the data ask for".to_string();
+        return Err(TrainError::Checkpoint { path: path.clone(), message });
+    }
+    Ok(other)
 }
 
 fn advance(state: &mut State, images: usize, loader: &Loader, seconds: f64) {

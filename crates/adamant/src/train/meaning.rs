@@ -182,7 +182,8 @@ pub(super) fn optimizer(recipe: &Recipe) -> Result<SgdSettings, RecipeError> {
     require(decay, recipe, "optimizer.weight_decay", "a number that is not negative")?;
     let kind = if section.nesterov { Momentum::Nesterov } else { Momentum::Heavy };
     let weight_decay = section.weight_decay as f32;
-    Ok(SgdSettings { momentum: section.momentum as f32, kind, weight_decay })
+    let learns = recipe.training.learns;
+    Ok(SgdSettings { momentum: section.momentum as f32, kind, weight_decay, learns })
 }
 
 pub(super) fn schedule(recipe: &Recipe) -> Result<Schedule, RecipeError> {

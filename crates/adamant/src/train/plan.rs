@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::stream::{Key, Purpose, Stream};
 use collective::Wire;
 use network::{Architecture, Domain, Network, NetworkError, Shape, Statistics};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An experiment as meant.
@@ -61,6 +62,8 @@ pub struct Plan {
     pub wire: Wire,
     /// Seed of all randomness.
     pub seed: u64,
+    /// A model whose parameters the run begins with.
+    pub begin_with: Option<PathBuf>,
     /// Arithmetic of attack and training pass.
     pub precision: PrecisionKind,
     /// When checkpoints are written.
@@ -171,6 +174,7 @@ impl Plan {
                 WireKind::Bf16 => Wire::Bf16,
             },
             seed: training.seed,
+            begin_with: (!training.begin_with.is_empty()).then(|| (&training.begin_with).into()),
             precision: training.precision,
             checkpoints: CheckpointPlan {
                 every_steps: training.checkpoint_every_steps,

@@ -2,6 +2,7 @@
 
 use super::precision::PrecisionKind;
 use super::sections::text_or_number;
+use crate::optimizer::Learns;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Value;
 
@@ -34,6 +35,10 @@ pub struct TrainingSection {
     pub on_nonfinite: OnNonFinite,
     /// A loss that many times that of guessing, `ln(classes)`, has exploded; 0 for no limit.
     pub loss_limit: f64,
+    /// A model whose parameters the run begins with, such as another run's `last.safetensors`; empty for fresh ones.
+    pub begin_with: String,
+    /// Which parameters move.
+    pub learns: Learns,
     /// Arithmetic of attack and training pass; weights, statistics and judging are always f32.
     pub precision: PrecisionKind,
 }
@@ -53,6 +58,8 @@ impl Default for TrainingSection {
             keep_checkpoints: 2,
             on_nonfinite: OnNonFinite::Stop,
             loss_limit: 1000.0,
+            begin_with: String::new(),
+            learns: Learns::Everything,
             precision: PrecisionKind::Auto,
         }
     }

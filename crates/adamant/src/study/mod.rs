@@ -1,0 +1,37 @@
+//! Studies: grids of recipes whose outcomes bear on the paper's claims.
+//!
+//! Begin with [`Study`] (a study as written, TOML), then [`Cell`] (one recipe of its grid), [`CellRecord`] (what one cell
+//! found: the committed raw result) and [`judge`] (claims against records, by rules that are pure functions).
+//! [`page`] and [`claims`] make documents of records alone. Nothing here trains; the binary does, cell by cell.
+
+mod builtin;
+mod claims;
+mod contrast;
+mod cost;
+mod error;
+mod figure;
+mod findings;
+mod grid;
+mod page;
+mod quantity;
+mod record;
+mod spearman;
+mod spread;
+mod verdict;
+mod written;
+
+pub use builtin::{STUDIES, study};
+pub use claims::{Claim, paper_claims, table as claims_table};
+pub use contrast::{Contrast, Estimate};
+pub use cost::work;
+pub use error::StudyError;
+pub use figure::figures;
+pub use findings::{Finding, judge};
+pub use grid::{CHOICE_RULE, Cell, Choice, choose, settings};
+pub use page::{Page, page};
+pub use quantity::{Measured, Quantity};
+pub use record::{AttackRecord, CellRecord, EvaluationRecord, read_records};
+pub use spearman::{Trend, trend};
+pub use spread::{Summary, summary, t975};
+pub use verdict::{Expectation, Verdict, of_estimate, of_trend};
+pub use written::{Arm, EvaluationSpec, Quick, Regime, Rule, Study, Test, Weights};
