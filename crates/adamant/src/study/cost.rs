@@ -6,7 +6,7 @@ use crate::stream::Stream;
 use crate::train::plan::Plan;
 use network::Count;
 
-/// Multiply-accumulates of training and judging, from the counts of `spec/paper`'s section on cost: an attack's
+/// Multiply-accumulates of training and judging, as papers count them: an attack's
 /// iteration is two forwards, a training pass three.
 ///
 /// An estimate: attacks whose names do not tell their passes count as written in `passes`, and images that fall early as

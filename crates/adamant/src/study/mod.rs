@@ -2,7 +2,7 @@
 //!
 //! Begin with [`Study`] (a study as written, TOML), then [`Cell`] (one recipe of its grid), [`CellRecord`] (what one cell
 //! found: the committed raw result) and [`judge`] (claims against records, by rules that are pure functions).
-//! [`page`] and [`claims`] make documents of records alone. Nothing here trains; the binary does, cell by cell.
+//! [`Page`] and [`claims_table`] make documents of records alone. Nothing here trains; the binary does, cell by cell.
 
 mod builtin;
 mod claims;
