@@ -90,6 +90,21 @@ fn attacks_know_a_victim_and_nothing_behind_it() {
 }
 
 #[test]
+fn reports_render_and_neither_compute_nor_read() {
+    let reports = rust_files(&root().join("crates/adamant/src/report"));
+    let words = [
+        "engine::",
+        "network::",
+        "crate::attack",
+        "crate::victim",
+        "crate::objective",
+        "std::fs",
+        "rayon",
+    ];
+    forbid("report renders what others found", &reports, &words);
+}
+
+#[test]
 fn unsafe_stands_only_in_kernels() {
     for krate in CRATES.into_iter().filter(|&krate| krate != "kernels") {
         let main = if krate == "cli" { "main.rs" } else { "lib.rs" };

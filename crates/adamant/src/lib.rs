@@ -7,6 +7,7 @@
 
 pub mod attack;
 pub mod data;
+pub mod diagnose;
 pub mod evaluate;
 pub mod image;
 pub mod objective;

@@ -31,6 +31,8 @@ pub enum Purpose {
     Crop = 11,
     /// The colour changes of one image in one epoch.
     Colour = 12,
+    /// Noise beside which an attack is held.
+    Control = 13,
 }
 
 /// What a draw depends on besides the seed.

@@ -106,6 +106,9 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
         1 => {
             let (evaluation, out) = judge(arguments, settings)?;
             tell(&evaluation, out.as_deref(), settings)?;
+            if let Some(folder) = out.filter(|_| arguments.part.is_whole()) {
+                renew_page(&folder, settings)?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         _ => {
@@ -115,6 +118,16 @@ pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result
             world.end(outcome, known)
         }
     }
+}
+
+/// Writes the page of the run in whose folder the evaluation lies, if it lies in one.
+fn renew_page(folder: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let run = folder.ancestors().take(2).find(|folder| folder.join("run.json").is_file());
+    if let Some(run) = run {
+        let page = crate::report::of_run(run, settings)?;
+        settings.remark(format_args!("report: {}", page.display()));
+    }
+    Ok(())
 }
 
 /// The evaluation, and the folder it was written to, if any.

@@ -8,6 +8,7 @@
 mod attack;
 mod bench;
 mod data;
+mod diagnose;
 mod evaluate;
 mod failure;
 mod import;
@@ -18,6 +19,7 @@ mod models;
 mod output;
 mod progress;
 mod ranks;
+mod report;
 mod runs;
 mod settings;
 mod study;
@@ -52,6 +54,8 @@ enum Command {
     Study(study::StudyArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
+    Report(report::ReportArguments),
+    Diagnose(diagnose::DiagnoseArguments),
 }
 
 fn main() -> ExitCode {
@@ -75,5 +79,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
         Command::Study(arguments) => study::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),
+        Command::Diagnose(arguments) => diagnose::run(&arguments, settings),
+        Command::Report(arguments) => report::run(&arguments, settings),
     }
 }

@@ -116,6 +116,8 @@ fn run_on(
             // Nothing is left to save: from here on the first signal ends the process at once.
             signals.interrupt.store(true, Ordering::SeqCst);
             judge::judge(&engine, &plan, &run, state.seconds, settings)?;
+            let page = crate::report::of_run(run.folder(), settings)?;
+            settings.remark(format_args!("report      {}", page.display()));
         }
         Err(error @ TrainError::Interrupted { .. }) => {
             settings.remark(error);

@@ -5,6 +5,7 @@
 //! [`Drawing::to_png`] put on paper alike. A [`page::Page`] is a whole document with [`chart`]s and tables, one HTML file.
 
 pub mod chart;
+pub mod diagnosis;
 mod drawing;
 pub mod entry;
 mod glyphs;
@@ -14,6 +15,7 @@ pub mod number;
 pub mod page;
 mod plot;
 mod raster;
+pub mod run;
 mod svg;
 
 pub use drawing::{Anchor, Color, Drawing, Shape, Tile};

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod fit;
 pub mod follow;
 pub mod forward;
+pub mod history;
 mod judging;
 mod keeper;
 pub mod lock;
