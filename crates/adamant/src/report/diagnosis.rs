@@ -51,7 +51,8 @@ fn distances(page: &mut Page, found: &Diagnosis) {
     page.paragraph(
         "Divergence is Jeffreys', KL(p, q) + KL(q, p), of two normal distributions with a channel's mean and variance; \
          shift is the difference of means in pooled standard deviations. Noise has each image's own change, with its \
-         pixels shuffled and its signs drawn anew.",
+         pixels shuffled and its signs drawn anew, clipped to the pixel range. Attack and noise are seen by one branch, each \
+         batch normalised by itself; running statistics are of two branches that may also differ in gamma and beta.",
     );
     let chart = |title: &str, of: &dyn Fn(&Distance) -> f64| {
         let note = "median over channels, the band is their middle half";
