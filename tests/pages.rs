@@ -136,6 +136,22 @@ fn a_run_ends_in_a_page_that_a_browser_draws_whole_broad_and_narrow_light_and_da
 }
 
 #[test]
+fn a_study_ends_in_a_page_that_a_browser_draws_whole_broad_and_narrow() {
+    let setting = Setting::new();
+    let study = ["study", "filters", "--quick", "--out", "filters", "--quiet"];
+    succeeded(setting.command(&study).output().expect("a study"));
+    for width in [1280, 390] {
+        let told = seen(&setting.path("filters/study.html"), width, &[]);
+        is_whole(&told);
+        let text = told["text"].as_str().expect("text");
+        for word in ["Verdicts", "undecided", "The rule", "Every arm", "Caveats", "4 of 4 cells"] {
+            assert!(text.contains(word), "{word} is not on the page:\n{text}");
+        }
+        assert!(told["dots"].as_u64().expect("a number") >= 8, "{} dots", told["dots"]);
+    }
+}
+
+#[test]
 fn runs_side_by_side_name_the_keys_in_which_they_differ() {
     let setting = Setting::new();
     for (name, set) in [("one", "training.epochs=1"), ("two", "training.epochs=2")] {

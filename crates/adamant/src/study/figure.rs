@@ -3,7 +3,7 @@
 use super::quantity::Quantity;
 use super::record::CellRecord;
 use super::spread::{summary, t975};
-use super::written::Study;
+use super::written::{Regime, Study};
 use crate::report::{Anchor, Color, Drawing, Place, Plot, Series, Shape};
 
 const LEFT: f32 = 250.0;
@@ -26,19 +26,31 @@ pub fn figures(study: &Study, records: &[CellRecord]) -> Vec<(String, String, Dr
             regime.title
         );
         all.push((format!("{}-arms", regime.name), said, rows(study, &regime.title, &own)));
-        if let Some(plot) = along_axis(study, &regime.title, &own) {
-            let said = format!("{}: mean over seeds, band from least to greatest", regime.title);
-            all.push((format!("{}-axis", regime.name), said, plot.draw()));
-        }
-        for evaluation in study.evaluations.iter().filter(|evaluation| evaluation.along) {
-            if let Some(plot) = along_search(study, &evaluation.name, &regime.title, &own) {
-                let said = format!(
-                    "{}, evaluation {}: accuracy after so many steps of the search, mean over seeds, band from least to \
-                     greatest",
-                    regime.title, evaluation.name
-                );
-                all.push((format!("{}-{}-steps", regime.name, evaluation.name), said, plot.draw()));
-            }
+        let plots = plots(study, regime, &own).into_iter();
+        all.extend(plots.map(|(name, said, plot)| (name, said, plot.draw())));
+    }
+    all
+}
+
+/// The curves of a regime: name, what it shows, plot.
+pub(super) fn plots(
+    study: &Study,
+    regime: &Regime,
+    own: &[&CellRecord],
+) -> Vec<(String, String, Plot)> {
+    let mut all = Vec::new();
+    if let Some(plot) = along_axis(study, &regime.title, own) {
+        let said = format!("{}: mean over seeds, band from least to greatest", regime.title);
+        all.push((format!("{}-axis", regime.name), said, plot));
+    }
+    for evaluation in study.evaluations.iter().filter(|evaluation| evaluation.along) {
+        if let Some(plot) = along_search(study, &evaluation.name, &regime.title, own) {
+            let said = format!(
+                "{}, evaluation {}: accuracy after so many steps of the search, mean over seeds, band from least to \
+                 greatest",
+                regime.title, evaluation.name
+            );
+            all.push((format!("{}-{}-steps", regime.name, evaluation.name), said, plot));
         }
     }
     all

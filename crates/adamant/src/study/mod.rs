@@ -8,6 +8,7 @@ mod builtin;
 mod claims;
 mod contrast;
 mod cost;
+mod document;
 mod error;
 mod figure;
 mod findings;

@@ -1,6 +1,7 @@
 //! The page of a study, from its records alone.
 
 use super::claims::{Claim, paper_claims};
+use super::document::document;
 use super::figure::figures;
 use super::findings::{Finding, judge};
 use super::quantity::Quantity;
@@ -18,6 +19,8 @@ use std::collections::BTreeSet;
 pub struct Page {
     /// For people: Markdown that shows the figures as files beside it.
     pub markdown: String,
+    /// For a browser: one file, figures and all.
+    pub html: String,
     /// For programs: findings and tables.
     pub json: Value,
     /// Figures: name of the file without ending, what it shows, drawing.
@@ -41,7 +44,9 @@ pub fn page(study: &Study, records: &[CellRecord], remarks: &[String]) -> Page {
     for regime in &study.regimes {
         text += &table(study, regime, records);
     }
-    text += &caveats(study, records);
+    text += "## Caveats and provenance\n\n";
+    caveats(study, records).iter().for_each(|caveat| text += &format!("- {caveat}\n"));
+    let html = document(study, records, &findings, &claims, remarks).to_html();
     let json = json!({
         "study": study.name,
         "findings": findings,
@@ -50,7 +55,7 @@ pub fn page(study: &Study, records: &[CellRecord], remarks: &[String]) -> Page {
         "remarks": remarks,
         "tables": study.regimes.iter().map(|r| table_json(study, r, records)).collect::<Vec<_>>(),
     });
-    Page { markdown: text, json, figures, findings }
+    Page { markdown: text, html, json, figures, findings }
 }
 
 fn verdicts(study: &Study, findings: &[Finding], claims: &[Claim]) -> String {
@@ -110,7 +115,7 @@ pub(super) fn resolution_text(finding: &Finding) -> String {
     format!("{:.1} points", 100.0 * finding.resolution)
 }
 
-fn of_arm<'a>(
+pub(super) fn of_arm<'a>(
     records: &'a [CellRecord],
     regime: &'a Regime,
     arm: &'a str,
@@ -118,7 +123,7 @@ fn of_arm<'a>(
     records.iter().filter(move |r| r.regime == regime.name && r.arm == arm)
 }
 
-fn values(quantity: &Quantity, records: &[&CellRecord]) -> Vec<f64> {
+pub(super) fn values(quantity: &Quantity, records: &[&CellRecord]) -> Vec<f64> {
     records.iter().filter_map(|record| quantity.of(record)).map(|m| m.value).collect()
 }
 
@@ -178,21 +183,17 @@ fn table_json(study: &Study, regime: &Regime, records: &[CellRecord]) -> Value {
 }
 
 /// What a reader must know: size, doubts, failures, provenance.
-fn caveats(study: &Study, records: &[CellRecord]) -> String {
-    let mut text = String::from("## Caveats and provenance\n\n");
-    for caveat in &study.caveats {
-        text += &format!("- {caveat}\n");
-    }
+pub(super) fn caveats(study: &Study, records: &[CellRecord]) -> Vec<String> {
+    let mut all = study.caveats.clone();
     for record in records {
         if let Some(error) = &record.error {
             let error = error.replace('\n', " ");
-            text +=
-                &format!("- {}: training ended early and has no figures: {error}\n", record.id());
+            all.push(format!("{}: training ended early and has no figures: {error}", record.id()));
         }
     }
     let every = |f: &dyn Fn(&CellRecord) -> Vec<String>| {
-        let all: BTreeSet<String> = records.iter().flat_map(f).collect();
-        all.into_iter().collect::<Vec<_>>()
+        let distinct: BTreeSet<String> = records.iter().flat_map(f).collect();
+        distinct.into_iter().collect::<Vec<_>>()
     };
     let flags = every(&|record| {
         let flags = record.evaluations.iter().map(|e| (e, record.id()));
@@ -200,14 +201,12 @@ fn caveats(study: &Study, records: &[CellRecord]) -> String {
             .flat_map(|(e, id)| e.flags.iter().map(move |f| format!("{id}, {}: {f}", e.name)))
             .collect()
     });
-    for flag in flags {
-        text += &format!("- the audit doubts {flag}\n");
-    }
+    all.extend(flags.into_iter().map(|flag| format!("the audit doubts {flag}")));
     if records.is_empty() {
-        return text;
+        return all;
     }
     let dirty = |record: &CellRecord| if record.dirty { ", with changes beyond it" } else { "" };
-    for (name, all) in [
+    for (name, found) in [
         ("revision", every(&|r| vec![format!("{}{}", r.revision, dirty(r))])),
         (
             "machine",
@@ -221,12 +220,12 @@ fn caveats(study: &Study, records: &[CellRecord]) -> String {
         ("attacks in", every(&|r| r.evaluations.iter().map(|e| e.precision.clone()).collect())),
         ("threat", every(&|r| r.evaluations.iter().map(|e| e.threat.clone()).collect())),
     ] {
-        text += &format!("- {name}: {}\n", all.join("; "));
+        all.push(format!("{name}: {}", found.join("; ")));
     }
     let seeds = every(&|record| vec![record.seed.to_string()]).len();
     let expected = study.regimes.len() * study.arms.len() * study.seeds.len();
-    text += &format!("- {} of {expected} cells, {seeds} seeds\n", records.len());
-    text
+    all.push(format!("{} of {expected} cells, {seeds} seeds", records.len()));
+    all
 }
 
 #[cfg(test)]
@@ -258,6 +257,11 @@ mod tests {
             "7 of 9 cells, 3 seeds",
         ] {
             assert!(page.markdown.contains(part), "no {part:?} in\n{}", page.markdown);
+        }
+        for part in
+            ["<h1>Some</h1>", "two cells were left out", "consistent", "40.0", "± 0.0", "<svg"]
+        {
+            assert!(page.html.contains(part), "no {part:?} in\n{}", page.html);
         }
         assert_eq!(page.json["findings"][0]["verdict"], "consistent");
         assert_eq!(page.json["tables"][0]["arms"][1]["figures"][0]["mean"], 0.5);

@@ -25,10 +25,11 @@ pub fn finish(
     }
     write(&out.join("study.json"), json.as_bytes())?;
     write(&out.join("study.md"), page.markdown.as_bytes())?;
+    write(&out.join("study.html"), page.html.as_bytes())?;
     for remark in &records.remarks {
         settings.remark(remark);
     }
-    settings.remark(format_args!("written: {}", out.join("study.md").display()));
+    settings.remark(format_args!("written: {}", out.join("study.html").display()));
     if settings.json {
         return print(&json);
     }
