@@ -3,6 +3,7 @@
 use assert_cmd::Command;
 use safetensors::SafeTensors;
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
@@ -232,6 +233,45 @@ fn models_resnet638_says_638_layers_parameters_and_flops_at_224_and_32_pixels() 
         json(&bare().args(["models", "resnet50", "--image", "64", "--json"]).output().unwrap());
     assert_eq!(counted["cost"][0]["image"], 64);
     assert_eq!(counted["parameters"], 25_557_032);
+}
+
+#[test]
+fn a_plan_for_many_machines_is_made_from_a_measurement_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = [
+        "bench",
+        "--arch",
+        "resnet8-cifar",
+        "--batch",
+        "2",
+        "--steps",
+        "1",
+        "--runs",
+        "1",
+        "--json",
+    ];
+    let measured = bare().args(bench).output().unwrap();
+    let file = folder.path().join("bench.json");
+    fs::write(&file, &measured.stdout).unwrap();
+    let plan = |flags: &[&str]| {
+        let file = file.display().to_string();
+        bare()
+            .args(["plan", "--bench", &file, "--batch", "64", "--json"])
+            .args(flags)
+            .output()
+            .unwrap()
+    };
+    let planned = json(&plan(&["--nodes", "1,2,64", "--latency", "0"]));
+    let [one, two, all] = &planned["nodes"].as_array().unwrap()[..] else { panic!("{planned}") };
+    assert_eq!((&one["waiting_seconds"], &one["efficiency"]), (&0.0.into(), &1.0.into()));
+    assert_eq!((&two["images_each"], &all["images_each"]), (&32.into(), &1.into()));
+    // Two nodes send each gradient once: four bytes a learnt number.
+    assert_eq!(two["bytes_sent"], 4.0 * planned["parameters"].as_f64().unwrap());
+    assert!(all["memory_bytes"].as_u64() < one["memory_bytes"].as_u64());
+    refused(&plan(&["--bandwidth", "10"]), &["10", "10Gbit/s"]);
+    refused(&plan(&["--latency", "-1"]), &["-1"]);
+    fs::write(&file, "{}").unwrap();
+    refused(&plan(&[]), &["bench.json", "arch", "adamant bench"]);
 }
 
 #[test]

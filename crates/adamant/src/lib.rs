@@ -9,6 +9,7 @@ pub mod attack;
 pub mod data;
 pub mod diagnose;
 pub mod evaluate;
+pub mod forecast;
 pub mod image;
 pub mod objective;
 pub mod optimizer;

@@ -17,6 +17,7 @@ mod merge;
 mod model;
 mod models;
 mod output;
+mod plan;
 mod progress;
 mod ranks;
 mod report;
@@ -54,6 +55,7 @@ enum Command {
     Study(study::StudyArguments),
     Import(import::ImportArguments),
     Models(models::ModelsArguments),
+    Plan(plan::PlanArguments),
     Report(report::ReportArguments),
     Diagnose(diagnose::DiagnoseArguments),
 }
@@ -79,6 +81,7 @@ fn run(settings: &Settings, command: Command) -> anyhow::Result<ExitCode> {
         Command::Study(arguments) => study::run(&arguments, settings),
         Command::Import(arguments) => import::run(&arguments, settings),
         Command::Models(arguments) => models::run(&arguments, settings),
+        Command::Plan(arguments) => plan::run(&arguments, settings),
         Command::Diagnose(arguments) => diagnose::run(&arguments, settings),
         Command::Report(arguments) => report::run(&arguments, settings),
     }
