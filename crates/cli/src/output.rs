@@ -1,5 +1,6 @@
 //! Results go to standard output; everything else to standard error.
 
+pub use adamant::report::number::{percent, thousands};
 use std::io::Write;
 
 /// Writes a result. Errors: those of standard output, a closed pipe among them.
@@ -41,34 +42,9 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A whole number with its thousands set apart: `25,557,032`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A share in percent with one decimal: `84.2 %`.
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(25_557_032), "25,557,032");
-    }
 
     #[test]
     fn the_first_column_is_left_and_the_others_right() {

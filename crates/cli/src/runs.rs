@@ -2,6 +2,7 @@
 
 use crate::output::{percent, print, table};
 use crate::settings::Settings;
+use adamant::report::number::duration;
 use adamant::train::survey::{Condition, Surveyed, survey};
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
@@ -100,26 +101,4 @@ fn to_json(run: &Surveyed) -> Value {
         "changes": record.changes,
         "holder": run.holder,
     })
-}
-
-/// `3 h 20 min`, `20 min 5 s`, `5 s`.
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, s) => format!("{s} s"),
-        (0, 0, m, s) => format!("{m} min {s} s"),
-        (0, h, m, _) => format!("{h} h {m} min"),
-        (d, h, _, _) => format!("{d} d {h} h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_two_units() {
-        let told = [0.4, 59.6, 3599.0, 12_000.0, 200_000.0, -1.0].map(duration);
-        assert_eq!(told, ["0 s", "1 min 0 s", "59 min 59 s", "3 h 20 min", "2 d 7 h", "0 s"]);
-    }
 }

@@ -56,9 +56,9 @@ impl Grid<'_> {
             let change =
                 |place: usize| 0.5 + self.amplification * (adversarial[place] - image[place]);
             let tiles = [
-                self.tile(&|place| image[place]),
-                self.tile(&change),
-                self.tile(&|place| adversarial[place]),
+                tile(self.images, &|place| image[place]),
+                tile(self.images, &change),
+                tile(self.images, &|place| adversarial[place]),
             ];
             for (place, (tile, below)) in
                 tiles.into_iter().zip([before.as_str(), "", after]).enumerate()
@@ -70,15 +70,16 @@ impl Grid<'_> {
         }
         page
     }
+}
 
-    fn tile(&self, value: &dyn Fn(usize) -> f32) -> Tile {
-        let shape = self.images.shape;
-        let plane = shape.height * shape.width;
-        let byte = |place: usize| (value(place).clamp(0.0, 1.0) * 255.0).round() as u8;
-        let color = |pixel: usize| match shape.channels {
-            3 => Color([byte(pixel), byte(plane + pixel), byte(2 * plane + pixel)]),
-            _ => Color([byte(pixel); 3]),
-        };
-        Tile { width: shape.width, height: shape.height, pixels: (0..plane).map(color).collect() }
-    }
+/// One image of a batch, or what is made of it: `value` gives the number at a place in memory, 0 to 1.
+pub(super) fn tile(images: &Images, value: &dyn Fn(usize) -> f32) -> Tile {
+    let shape = images.shape;
+    let plane = shape.height * shape.width;
+    let byte = |place: usize| (value(place).clamp(0.0, 1.0) * 255.0).round() as u8;
+    let color = |pixel: usize| match shape.channels {
+        3 => Color([byte(pixel), byte(plane + pixel), byte(2 * plane + pixel)]),
+        _ => Color([byte(pixel); 3]),
+    };
+    Tile { width: shape.width, height: shape.height, pixels: (0..plane).map(color).collect() }
 }

@@ -4,11 +4,10 @@ mod course;
 mod judged;
 mod side_by_side;
 
-use super::drawing::{Color, Tile};
+use super::grid::tile;
 use super::number::{duration, percent, percent_interval, thousands};
 use super::page::{Block, Headline, Page, Picture, PictureRow, Text, Tone};
 use crate::evaluate::{Crafted, Evaluation};
-use crate::image::Images;
 use crate::train::history::History;
 use crate::train::recipe::Recipe;
 use crate::train::record::RunRecord;
@@ -196,17 +195,6 @@ fn gallery(page: &mut Page, run: &RunFindings) {
         }
     });
     page.pictures(rows.collect());
-}
-
-fn tile(images: &Images, value: &dyn Fn(usize) -> f32) -> Tile {
-    let shape = images.shape;
-    let plane = shape.height * shape.width;
-    let byte = |place: usize| (value(place).clamp(0.0, 1.0) * 255.0).round() as u8;
-    let color = |pixel: usize| match shape.channels {
-        3 => Color([byte(pixel), byte(plane + pixel), byte(2 * plane + pixel)]),
-        _ => Color([byte(pixel); 3]),
-    };
-    Tile { width: shape.width, height: shape.height, pixels: (0..plane).map(color).collect() }
 }
 
 /// How to find it again: commands, the recipe with every key.
