@@ -15,6 +15,7 @@ pub mod objective;
 pub mod optimizer;
 pub mod report;
 pub mod schedule;
+pub mod spread;
 pub mod stream;
 pub mod study;
 pub mod threat;

@@ -2,8 +2,8 @@
 
 use super::quantity::Quantity;
 use super::record::CellRecord;
-use super::spread::{summary, t975};
 use super::written::{Study, Test, Weights};
+use crate::spread::{summary, t975};
 
 /// A weighted sum of arms.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,13 +6,13 @@ use super::findings::Finding;
 use super::page::{caveats, figure_text, of_arm, resolution_text, values};
 use super::quantity::Quantity;
 use super::record::CellRecord;
-use super::spread::{summary, t975};
 use super::verdict::{CONTRAST_RULE, TREND_RULE, Verdict};
 use super::written::{Regime, Rule, Study};
 use crate::report::Plot;
 use crate::report::chart::{Axis, Chart, Curve, Hue, Mark, Name, Point, Row, Rows, Size};
 use crate::report::number::thousands;
 use crate::report::page::{Cell, Column, Emphasis, Figure, Page, Table, Text, Tone};
+use crate::spread::{summary, t975};
 
 /// Verdicts first, then figure and table of every regime, then what a reader must know.
 pub(super) fn document(

@@ -2,9 +2,9 @@
 
 use super::quantity::Quantity;
 use super::record::CellRecord;
-use super::spread::{summary, t975};
 use super::written::{Regime, Study};
 use crate::report::{Anchor, Color, Drawing, Place, Plot, Series, Shape};
+use crate::spread::{summary, t975};
 
 const LEFT: f32 = 250.0;
 const WIDTH: f32 = 720.0;

@@ -17,7 +17,6 @@ mod page;
 mod quantity;
 mod record;
 mod spearman;
-mod spread;
 mod verdict;
 mod written;
 
@@ -33,6 +32,5 @@ pub use page::{Page, page};
 pub use quantity::{Measured, Quantity};
 pub use record::{AttackRecord, CellRecord, EvaluationRecord, read_records};
 pub use spearman::{Trend, trend};
-pub use spread::{Summary, summary, t975};
 pub use verdict::{Expectation, Verdict, of_estimate, of_trend};
 pub use written::{Arm, EvaluationSpec, Quick, Regime, Rule, Study, Test, Weights};

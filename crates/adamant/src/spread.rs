@@ -1,4 +1,4 @@
-//! Mean and spread over few seeds.
+//! Mean and spread of few values: seeds of a study, batches of a diagnosis.
 
 /// Mean and spread of a few values.
 #[derive(Clone, Copy, Debug, PartialEq)]
