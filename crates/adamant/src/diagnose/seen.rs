@@ -3,6 +3,7 @@
 use super::DiagnoseError;
 use super::distance::{Distance, Gaussian};
 use super::stored::{LayerStored, stored};
+use crate::attack::loss::add_cross_entropy_gradient;
 use crate::image::{Batch, Images, Logits};
 use crate::spread::{summary, t975};
 use engine::{Engine, Recording, Wants};
@@ -113,7 +114,7 @@ pub fn seen<E: Engine>(
             let (logits, recording) = engine.record(network, some.view(), &pass)?;
             moments[kind].push(recording.moments().clone());
             if let Some(lengths) = lengths.get_mut(kind) {
-                let by_logits = mean_cross_entropy(&logits, &labels);
+                let by_logits = loss_gradient(&logits, &labels);
                 let wants = Wants::Parameters;
                 let gradients = engine.backward(network, &recording, &by_logits, wants)?;
                 lengths.push(gradients.parameters);
@@ -184,16 +185,13 @@ fn mean_within(values: &[f64]) -> (f64, [f64; 2]) {
 }
 
 /// The gradient of the mean cross-entropy by the logits: softmax less the truth, divided by the number of images.
-fn mean_cross_entropy(logits: &Logits, labels: &[u32]) -> Logits {
+fn loss_gradient(logits: &Logits, labels: &[u32]) -> Logits {
     let mut gradient = Logits::zeros(logits.count, logits.classes);
+    let share = 1.0 / logits.count as f64;
     for (row, &label) in labels.iter().enumerate() {
-        let from = logits.row(row);
-        let largest = from.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = from.iter().map(|z| (z - largest).exp()).sum();
-        for (class, into) in gradient.row_mut(row).iter_mut().enumerate() {
-            let truth = if class == label as usize { 1.0 } else { 0.0 };
-            *into = ((from[class] - largest).exp() / sum - truth) / logits.count as f32;
-        }
+        let mut by_row = vec![0.0; logits.classes];
+        add_cross_entropy_gradient(logits.row(row), label, share, &mut by_row);
+        gradient.row_mut(row).iter_mut().zip(by_row).for_each(|(to, from)| *to = from as f32);
     }
     gradient
 }
@@ -233,7 +231,7 @@ mod tests {
     #[test]
     fn the_gradient_by_the_logits_sums_to_nothing_over_classes() {
         let logits = Logits { count: 2, classes: 2, values: vec![0.0, 0.0, 3.0, 3.0] };
-        let gradient = mean_cross_entropy(&logits, &[0, 1]);
+        let gradient = loss_gradient(&logits, &[0, 1]);
         assert_eq!(gradient.values, [-0.25, 0.25, 0.25, -0.25]);
     }
 }

@@ -5,101 +5,32 @@ use super::error::TrainError;
 use super::fault::Fault;
 use super::judging;
 use super::keeper::Keeper;
+use super::lines::{fault_metrics, missing_metrics, step_metrics};
 use super::plan::Plan;
 use super::ranks::{Command, Ended, pack, tell};
-use super::record::{
-    Best, Consequence, FaultMetrics, Missing, MissingMetrics, Status, StepMetrics,
-    ValidationMetrics,
-};
+use super::record::{Consequence, Status};
 use super::run::Run;
 use super::sections::{OnNonFinite, OnOverfitting};
-use super::store::StoreError;
 use super::trainer::{StepReport, Trainer, deal};
 use super::validation::{self, Subset};
-use crate::data::{self, DataError, Dataset, Loader, Part, Prefetched, hold_out};
+use crate::data::{DataError, Dataset, Loader, Part, Prefetched, hold_out};
 use crate::evaluate::EvaluateError;
 use crate::image::Batch;
 use crate::optimizer::Sgd;
 use collective::Collective;
 use engine::Engine;
 use network::Network;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+pub use super::event::{Event, Watcher};
+
 /// Name of the best model in a run folder.
 pub const BEST: &str = "best.safetensors";
 /// Name of the last model in a run folder.
 pub const LAST: &str = "last.safetensors";
-
-/// What happens in a run, told to whoever watches; the library prints nothing.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// The run begins or goes on.
-    Begin {
-        /// Steps done before.
-        step: u64,
-        /// Steps in all.
-        steps: u64,
-        /// Learnt numbers of the network.
-        parameters: usize,
-    },
-    /// A checkpoint that cannot be used; the one before it is tried.
-    Damaged(&'a StoreError),
-    /// A step is done.
-    Step(&'a StepMetrics),
-    /// A validation begins.
-    Validating,
-    /// A validation is done, and it is the best so far or not.
-    Validated {
-        /// Its figures.
-        metrics: &'a ValidationMetrics,
-        /// The best so far.
-        best: &'a Best,
-    },
-    /// A checkpoint is on disk.
-    Checkpoint {
-        /// Its folder.
-        path: &'a Path,
-    },
-    /// The disk refuses a checkpoint, the best model or metrics; training goes on, the next try comes soon.
-    Refused {
-        /// What it says.
-        error: &'a TrainError,
-    },
-    /// Images could not be read; they are tried again.
-    Unreadable {
-        /// What the system says.
-        error: &'a TrainError,
-    },
-    /// Images that a step goes without, because they are damaged and the recipe says to go on.
-    Missing {
-        /// The line of metrics, which names them.
-        metrics: &'a MissingMetrics,
-    },
-    /// A step's numbers went wrong, and the run is back at a checkpoint; the step will be passed by.
-    RolledBack {
-        /// What went wrong.
-        fault: &'a TrainError,
-        /// Step of the checkpoint.
-        step: u64,
-    },
-}
-
-/// Who watches a run.
-pub trait Watcher {
-    /// Something happened.
-    fn event(&mut self, event: Event<'_>);
-}
-
-impl<F: FnMut(Event<'_>)> Watcher for F {
-    fn event(&mut self, event: Event<'_>) {
-        self(event);
-    }
-}
 
 /// What a run needs besides its folder.
 pub struct Setting<'a, E: Engine> {
@@ -495,55 +426,4 @@ fn advance(state: &mut State, images: usize, loader: &Loader, seconds: f64) {
     state.step_in_epoch = (state.step % per_epoch) as u32;
     state.images += images as u64;
     state.seconds = seconds;
-}
-
-fn step_metrics(
-    report: &StepReport,
-    state: &State,
-    epoch: u32,
-    images: usize,
-    elapsed: f64,
-    wait: f64,
-) -> StepMetrics {
-    StepMetrics {
-        step: state.step,
-        epoch,
-        images: state.images,
-        seconds: state.seconds,
-        loss: report.loss,
-        loss_clean: report.loss_clean,
-        loss_adversarial: report.loss_adversarial,
-        learning_rate: report.learning_rate,
-        accuracy_clean: report.accuracy_clean,
-        accuracy_adversarial: report.accuracy_adversarial,
-        gradient_norm: report.gradient_norm,
-        images_per_second: images as f64 / elapsed.max(1e-9),
-        wait,
-    }
-}
-
-/// A line about the images that the step after `state` goes without.
-fn missing_metrics(state: &State, epoch: u32, skipped: Vec<data::Skipped>) -> MissingMetrics {
-    let name = |one: data::Skipped| Missing { index: one.index, reason: one.reason };
-    MissingMetrics {
-        step: state.step + 1,
-        epoch,
-        images: state.images,
-        seconds: state.seconds,
-        missing: skipped.into_iter().map(name).collect(),
-    }
-}
-
-/// A line about a step that is passed by; `state` has just done so.
-fn fault_metrics(state: &State, epoch: u32, fault: &Skipped, batch: &Batch) -> FaultMetrics {
-    FaultMetrics {
-        step: state.step,
-        epoch,
-        images: state.images,
-        seconds: state.seconds,
-        fault: Consequence::Skipped,
-        part: fault.part.clone(),
-        layer: fault.layer.clone(),
-        indices: batch.indices.clone(),
-    }
 }
