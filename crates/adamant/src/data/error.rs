@@ -187,6 +187,14 @@ pub enum DataError {
         /// Images there are.
         images: usize,
     },
+    /// More images to learn from than there are.
+    #[error("{found} images to learn from, expected 1 to the {left} that are not held out\n  hint: data.images = 0 takes all of them")]
+    LearnedCount {
+        /// Images asked for.
+        found: usize,
+        /// Images that are not held out.
+        left: usize,
+    },
     /// A picture that is broken or of a kind that is not read.
     #[error("{}: {reason}", path.display())]
     Picture {

@@ -23,13 +23,31 @@ pub fn default_held_out_count(images: usize) -> usize {
 ///
 /// Errors: `HeldOutCount` if nothing would be held out or nothing left.
 pub fn hold_out(images: usize, count: usize, seed: u64) -> Result<HeldOut, DataError> {
+    hold_out_and_draw(images, count, None, seed)
+}
+
+/// As [`hold_out`]; of the others only `learned` are kept, drawn by the seed too: a smaller number draws some of the same.
+///
+/// Errors: as [`hold_out`]; `LearnedCount` if so many are not left.
+pub fn hold_out_and_draw(
+    images: usize,
+    count: usize,
+    learned: Option<usize>,
+    seed: u64,
+) -> Result<HeldOut, DataError> {
     if count == 0 || count >= images {
         return Err(DataError::HeldOutCount { found: count, images });
+    }
+    let left = images - count;
+    let learned = learned.unwrap_or(left);
+    if learned == 0 || learned > left {
+        return Err(DataError::LearnedCount { found: learned, left });
     }
     let key = Key { purpose: Purpose::Split, time: 0, index: 0, restart: 0 };
     let mut order: Vec<u64> = (0..images as u64).collect();
     shuffle(&mut order, Stream::new(seed), key);
-    let mut validation = order.split_off(images - count);
+    let mut validation = order.split_off(left);
+    order.truncate(learned);
     order.sort_unstable();
     validation.sort_unstable();
     Ok(HeldOut { train: order, validation })
@@ -57,6 +75,21 @@ mod tests {
         assert_eq!(all, (0..1000).collect::<Vec<u64>>());
         assert_eq!(split, hold_out(1000, 100, 7).unwrap());
         assert_ne!(split, hold_out(1000, 100, 8).unwrap());
+    }
+
+    #[test]
+    fn fewer_images_to_learn_from_are_some_of_them_and_leave_the_held_out_ones_as_they_are() {
+        let all = hold_out(1000, 100, 7).unwrap();
+        let draw = |learned| hold_out_and_draw(1000, 100, Some(learned), 7);
+        let (few, fewer) = (draw(300).unwrap(), draw(50).unwrap());
+        assert_eq!((few.train.len(), fewer.train.len()), (300, 50));
+        assert!(few.validation == all.validation && fewer.validation == all.validation);
+        assert!(few.train.is_sorted() && few.train.iter().all(|i| all.train.contains(i)));
+        assert!(fewer.train.iter().all(|i| few.train.contains(i)));
+        assert_eq!(draw(900).unwrap(), all);
+        for learned in [0, 901] {
+            assert!(matches!(draw(learned), Err(DataError::LearnedCount { left: 900, .. })));
+        }
     }
 
     #[test]

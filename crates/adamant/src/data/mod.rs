@@ -53,7 +53,7 @@ pub use deal::Deal;
 pub use error::DataError;
 pub use files::Files;
 pub use framing::Framing;
-pub use hold_out::{HeldOut, default_held_out_count, hold_out};
+pub use hold_out::{HeldOut, default_held_out_count, hold_out, hold_out_and_draw};
 pub use loader::{LastBatch, Loaded, Loader, LoaderSettings, OnCorrupt, Position, Skipped};
 pub use order::Order;
 pub use pictures::{Pictures, Stored};

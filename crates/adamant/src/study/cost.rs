@@ -25,8 +25,10 @@ pub fn work(
     let (clean, adversarial) = (share(demand.clean.len()), share(demand.adversarial.len()));
     let attack = plan.attack.settings();
     let crafting = 2.0 * attack.steps as f64 * f64::from(attack.restarts) * adversarial;
+    let left = images.saturating_sub(plan.validation);
+    let learned = plan.images.map_or(left, |some| some.get().min(left));
     let training = f64::from(plan.epochs)
-        * images.saturating_sub(plan.validation) as f64
+        * learned as f64
         * (crafting + 3.0 * (clean + adversarial));
     let validations = f64::from(plan.epochs.div_ceil(plan.evaluation.every_epochs));
     let validating =
@@ -79,6 +81,7 @@ mod tests {
         let common = ["training.epochs=1", "evaluation.select_by=clean", "data.validation=500"];
         let with = |more: &[&str]| forwards(&[&common[..], more].concat());
         assert_eq!(with(&[]), 1000.0 * 16.0 + 500.0);
+        assert_eq!(with(&["data.images=100"]), 100.0 * 16.0 + 500.0);
         assert_eq!(with(&["objective.clean_fraction=0"]), 1000.0 * 13.0 + 500.0);
         assert_eq!(with(&["objective.kind=standard"]), 1000.0 * 3.0 + 500.0);
     }

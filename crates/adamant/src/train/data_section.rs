@@ -17,6 +17,8 @@ pub struct DataSection {
     pub source: String,
     /// How many training images are held out to choose the best model (T45).
     pub validation: usize,
+    /// How many of the others are learned from, drawn by the seed; 0 for all.
+    pub images: usize,
     /// Pixels of both sides of an image, cut out of pictures of any size; 0 for pictures as they are stored.
     pub size: usize,
     /// Pixels of the shorter side before `size` is cut out of the middle; 0 for 256 to 224 in proportion.
@@ -59,6 +61,7 @@ impl Default for DataSection {
         Self {
             source: "fashion-sample".into(),
             validation: 500,
+            images: 0,
             size: 0,
             resize: 0,
             resize_filter: Filter::Bilinear,

@@ -13,13 +13,14 @@ use super::run::Run;
 use super::sections::{OnNonFinite, OnOverfitting};
 use super::trainer::{StepReport, Trainer, deal};
 use super::validation::{self, Subset};
-use crate::data::{DataError, Dataset, Loader, Part, Prefetched, hold_out};
+use crate::data::{DataError, Dataset, Loader, Part, Prefetched, hold_out_and_draw};
 use crate::evaluate::EvaluateError;
 use crate::image::Batch;
 use crate::optimizer::Sgd;
 use collective::Collective;
 use engine::Engine;
 use network::Network;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -135,7 +136,8 @@ pub(super) fn hold_out_and_deal<E: Engine>(
     if asked.resolve(found) != found {
         return Err(TrainError::Precision { asked, found });
     }
-    let parts = hold_out(dataset.len(), plan.validation, plan.seed)?;
+    let learned = plan.images.map(NonZeroUsize::get);
+    let parts = hold_out_and_draw(dataset.len(), plan.validation, learned, plan.seed)?;
     let loader = Loader::over(Arc::clone(dataset), parts.train, plan.loader)?;
     Ok((loader.dealt(deal(plan, collective)?), parts.validation))
 }

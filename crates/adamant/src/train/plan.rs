@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::stream::{Key, Purpose, Stream};
 use collective::Wire;
 use network::{Architecture, Domain, Network, NetworkError, Shape, Statistics};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Plan {
     pub framing: Framing,
     /// How many training images are held out.
     pub validation: usize,
+    /// How many of the others are learned from; none for all.
+    pub images: Option<NonZeroUsize>,
     /// How training images become batches.
     pub loader: LoaderSettings,
     /// The network but for input shape and classes, which the data decides.
@@ -143,6 +146,7 @@ impl Plan {
             source,
             framing: data_section::framing(recipe)?,
             validation: data.validation,
+            images: NonZeroUsize::new(data.images),
             loader: LoaderSettings {
                 batch_size: training.batch_size,
                 seed: training.seed,
