@@ -221,6 +221,44 @@ fn g10_going_back_agrees_with_f32() {
 }
 
 #[test]
+fn shortcuts_keep_every_second_pixel_and_bring_its_gradient_back() {
+    for (layout, images) in layouts() {
+        for (before, behind) in [(0, 0), (8, 8), (17, 3)] {
+            let small = CellLayout {
+                channels: layout.channels + before + behind,
+                height: layout.height.div_ceil(2),
+                width: layout.width.div_ceil(2),
+                ..layout
+            };
+            let x = Values::new(layout, images, 1, 0.0);
+            let dy = Values::new(small, images, 2, 0.0);
+            let mut kept = vec![7; small.len(images)];
+            let (read, written) = ((&layout, &x.cells[..]), (&small, &mut kept[..]));
+            bf16::subsample(read, written, images, 2, before);
+            let mut sums = x.cells.clone();
+            bf16::add_spread((&small, &dy.cells), (&layout, &mut sums), images, 2, before);
+            let (kept, sums) = (dy.rows_of(&kept), x.rows_of(&sums));
+            let mut expected = x.rows.clone();
+            for pixel in 0..kept.len() / dy.stride {
+                let (row, column) = (pixel / small.width, pixel % small.width);
+                let (image, row) = (row / small.height, row % small.height);
+                let from = (image * layout.height + 2 * row) * layout.width + 2 * column;
+                for channel in 0..small.channels {
+                    let own = channel.checked_sub(before).filter(|&own| own < layout.channels);
+                    let at = pixel * dy.stride + channel;
+                    let source = own.map(|own| from * x.stride + own);
+                    assert_eq!(kept[at], source.map_or(0.0, |source| x.rows[source]));
+                    if let Some(source) = source {
+                        expected[source] = to_f32(from_f32(x.rows[source] + dy.rows[at]));
+                    }
+                }
+            }
+            assert_eq!(sums, expected);
+        }
+    }
+}
+
+#[test]
 fn copies_sums_and_averages_keep_the_numbers() {
     let isa = Isa::detected();
     for (layout, images) in layouts() {

@@ -8,6 +8,7 @@ mod cells;
 pub(crate) mod line;
 pub mod norm;
 mod plane;
+mod subsample;
 pub(crate) mod transpose;
 mod weight_block;
 mod weight_gradient;
@@ -15,6 +16,7 @@ mod weight_operands;
 
 pub use cells::{add, average, copy_cells, keep, spread_average};
 pub use plane::clear_borders;
+pub use subsample::{add_spread, subsample};
 pub use weight_gradient::{
     WeightGradient, WeightScratch, unpack_weight_sums, weight_gradient, weight_sums_len,
 };

@@ -22,6 +22,11 @@ fn block_of(values: &[f32], block: usize) -> [f32; CELL] {
     own
 }
 
+/// Halves of a block's cells that hold channels; what lies beyond the last channel is zero and stays so.
+fn halves(layout: &CellLayout, block: usize) -> usize {
+    (layout.channels - block * CELL).div_ceil(LANES).min(CELL / LANES)
+}
+
 /// Mean and sum of centred squares of every channel of one image.
 ///
 /// Shapes: `means` and `squares` `[channels in memory]`, overwritten.
@@ -42,7 +47,7 @@ pub fn moments(
         let pivot: [f32; CELL] = std::array::from_fn(|channel| {
             crate::half::to_f32(values[plane.first * CELL + channel])
         });
-        distances(isa, values, &pivot, plane, &mut sum, &mut square);
+        distances(isa, values, &pivot, halves(layout, block), plane, &mut sum, &mut square);
         let own = block * CELL..means.len().min((block + 1) * CELL);
         for (channel, at) in own.enumerate() {
             let distance = sum[channel] / count;
@@ -54,9 +59,9 @@ pub fn moments(
 
 per_isa! {
     /// Sums of `x - pivot` and of its squares.
-    fn distances(values: &[u16], pivot: &[f32; CELL], plane: Plane, sums: &mut [f64; CELL],
+    fn distances(values: &[u16], pivot: &[f32; CELL], halves: usize, plane: Plane, sums: &mut [f64; CELL],
                  squares: &mut [f64; CELL]) {
-        for half in 0..2 {
+        for half in 0..halves {
             // SAFETY: the body runs only where `V` does; the plane was checked.
             unsafe {
                 let pivot = V::load(pivot.as_ptr().add(half * LANES));
@@ -127,13 +132,14 @@ pub fn apply(
         plane.check(job.add.map_or(usize::MAX, <[u16]>::len));
         plane.check(job.mask.as_ref().map_or(usize::MAX, |mask| mask.len() * CELL));
         let own = [centre, factor, shift].map(|values| block_of(values, block));
-        apply_plane(isa, input, &own, job.add, job.relu, job.mask.as_deref_mut(), output, plane);
+        let (halves, mask) = (halves(layout, block), job.mask.as_deref_mut());
+        apply_plane(isa, input, &own, job.add, job.relu, mask, halves, output, plane);
     }
 }
 
 per_isa! {
     fn apply_plane(input: &[u16], affine: &[[f32; CELL]; 3], add: Option<&[u16]>, relu: Relu,
-                   mask: Option<&mut [u32]>, output: &mut [u16], plane: Plane) {
+                   mask: Option<&mut [u32]>, halves: usize, output: &mut [u16], plane: Plane) {
         let mask = mask.map(|mask| mask.as_mut_ptr());
         let add = add.map(|add| add.as_ptr());
         // SAFETY: the body runs only where `V` does; the plane was checked against every array.
@@ -146,7 +152,10 @@ per_isa! {
                 let mut cell = plane.first + row * plane.row_cells;
                 for _ in 0..plane.count {
                     let mut bits = 0;
-                    for half in 0..2 {
+                    if halves == 1 {
+                        V::zero().store_half(output.as_mut_ptr().add(cell * CELL + LANES));
+                    }
+                    for half in 0..halves {
                         let at = cell * CELL + half * LANES;
                         let centred = V::load_half(input.as_ptr().add(at)).subtract(centre[half]);
                         let mut value = shift[half].multiply_add(centred, factor[half]);
@@ -194,7 +203,8 @@ pub fn backward_sums(
             *centre = mean as f32;
         }
         let (mut gradient, mut product) = ([0.0; CELL], [0.0; CELL]);
-        products(isa, input, output_gradient, &centre, plane, &mut gradient, &mut product);
+        let halves = halves(layout, block);
+        products(isa, input, output_gradient, &centre, halves, plane, &mut gradient, &mut product);
         for (channel, at) in own.enumerate() {
             // The mean was rounded to f32: the rest of it is subtracted here.
             let rest = mean[at] - f64::from(centre[channel]);
@@ -206,9 +216,9 @@ pub fn backward_sums(
 }
 
 per_isa! {
-    fn products(input: &[u16], output_gradient: &[u16], centre: &[f32; CELL], plane: Plane,
-                gradients: &mut [f64; CELL], products: &mut [f64; CELL]) {
-        for half in 0..2 {
+    fn products(input: &[u16], output_gradient: &[u16], centre: &[f32; CELL], halves: usize,
+                plane: Plane, gradients: &mut [f64; CELL], products: &mut [f64; CELL]) {
+        for half in 0..halves {
             // SAFETY: the body runs only where `V` does; the plane was checked against both arrays.
             unsafe {
                 let centre = V::load(centre.as_ptr().add(half * LANES));
@@ -256,17 +266,24 @@ pub fn backward_apply(
         plane.check(input_gradient.len());
         let own =
             [gradient_factor, input_factor, mean, shift].map(|values| block_of(values, block));
-        backward_plane(isa, input, output_gradient, &own, input_gradient, plane);
+        let halves = halves(layout, block);
+        backward_plane(isa, input, output_gradient, &own, halves, input_gradient, plane);
     }
 }
 
 per_isa! {
     fn backward_plane(input: &[u16], output_gradient: &[u16], coefficients: &[[f32; CELL]; 4],
-                      input_gradient: &mut [u16], plane: Plane) {
+                      halves: usize, input_gradient: &mut [u16], plane: Plane) {
         for row in 0..plane.rows {
             let mut cell = plane.first + row * plane.row_cells;
             for _ in 0..plane.count {
-                for half in 0..2 {
+                if halves == 1 {
+                    // SAFETY: as below.
+                    unsafe {
+                        V::zero().store_half(input_gradient.as_mut_ptr().add(cell * CELL + LANES));
+                    }
+                }
+                for half in 0..halves {
                     let at = cell * CELL + half * LANES;
                     // SAFETY: the body runs only where `V` does; the plane was checked against all arrays.
                     unsafe {

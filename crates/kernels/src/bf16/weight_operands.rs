@@ -226,7 +226,7 @@ impl Grid {
                     let (begins, values) = self.tile_begins(layout, runs, block, group, tile);
                     for row in 0..height {
                         let shift = row * layout.row_cells() * CELL;
-                        gather_tile(isa, &values, &begins, shift, &mut gathered);
+                        gather_tile(isa, &values, &begins, shift, wanted, &mut gathered);
                         let at = ((group * height + row) * tiles + tile) * TILE;
                         for (half, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
                             let panel = 2 * block + half - panels.start;
@@ -316,15 +316,19 @@ per_isa! {
 }
 
 per_isa! {
-    /// Sixteen places, 32 channels each.
+    /// Sixteen places, 32 channels each; of them those halves that are wanted.
     fn gather_tile(values: &[[&[u16]; 2]; TILE], begins: &[[usize; 2]; TILE], shift: usize,
-                   to: &mut [[Line; TILE]; 2]) {
+                   wanted: [bool; 2], to: &mut [[Line; TILE]; 2]) {
         for place in 0..TILE {
             let [even, odd] = begins[place];
             let even = cell(values[place][0], if even == NONE { NONE } else { even + shift });
             let odd = cell(values[place][1], if odd == NONE { NONE } else { odd + shift });
-            interleave(even, odd, 0, &mut to[0][place]);
-            interleave(even, odd, 1, &mut to[1][place]);
+            if wanted[0] {
+                interleave(even, odd, 0, &mut to[0][place]);
+            }
+            if wanted[1] {
+                interleave(even, odd, 1, &mut to[1][place]);
+            }
         }
     }
 }

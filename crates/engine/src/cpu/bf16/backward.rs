@@ -6,7 +6,7 @@ use super::super::lower::{Operation, Step};
 use super::super::normalisation::Coefficients;
 use super::forward::is_fast;
 use super::{HalfProgram, convolution};
-use kernels::bf16::{add, keep, norm, spread_average};
+use kernels::bf16::{add, add_spread, keep, norm, spread_average};
 use kernels::half::{CellLayout, Lines, from_cells, to_cells};
 use kernels::{LANES, Relu, activation};
 use network::Statistics;
@@ -181,6 +181,19 @@ impl Backward<'_> {
                     spread_average(layout, image, row, &mut dx);
                 }
                 self.deliver(half, chunk, reverse, step.input, Carried::Cells(dx));
+            }
+            (&Operation::Subsample { stride, pad_before }, Some(Carried::Cells(from)))
+                if is_fast(half, step) =>
+            {
+                let read = half.layout(step.input).expect("a fast step reads cells");
+                let written = half.layout(step.output).expect("a fast step writes cells");
+                if reverse.cells[step.input].is_empty() {
+                    let mut nothing = self.context.buffers.take_cells(half.len(read));
+                    nothing.fill(0);
+                    reverse.cells[step.input] = nothing;
+                }
+                let sums = &mut reverse.cells[step.input];
+                add_spread((written, from), (read, sums), chunk.count, stride, pad_before);
             }
             (_, Some(Carried::Cells(from))) if is_fast(half, step) => {
                 let layout = half.layout(step.input).expect("a fast step reads cells");

@@ -4,7 +4,7 @@ use super::super::chunk::{Chunk, Context, relu};
 use super::super::lower::{Operation, Step};
 use super::super::segments::makes_mask;
 use super::{HalfProgram, convolution};
-use kernels::bf16::{average, clear_borders, norm};
+use kernels::bf16::{average, clear_borders, norm, subsample};
 use kernels::convolution::Scratch;
 use kernels::half::{CELL, CellLayout, each_pixel, from_cells, to_cells};
 use kernels::norm::Affine;
@@ -25,7 +25,7 @@ pub(super) fn is_fast(half: &HalfProgram, step: &Step) -> bool {
             | Operation::Identity => {
                 input.is_some() && same(step.input) && step.add.is_none_or(same)
             }
-            Operation::GlobalAveragePool => {
+            Operation::GlobalAveragePool | Operation::Subsample { .. } => {
                 input.is_some() && step.activation.is_none() && step.add.is_none()
             }
             _ => false,
@@ -82,6 +82,11 @@ impl Chunk<'_> {
                 let job = norm::Apply { affine, add, relu: relu(step), mask };
                 let images = 0..self.count;
                 norm::apply(context.isa, layout, images, self.cells(step.input), job, &mut output);
+            }
+            Operation::Subsample { stride, pad_before } => {
+                let from = half.layout(step.input).expect("a fast step reads cells");
+                let from = (from, self.cells(step.input));
+                subsample(from, (layout, &mut output), self.count, *stride, *pad_before);
             }
             _ => self.normalise_cells(context, layout, index, relu(step), mask, &mut output),
         }
