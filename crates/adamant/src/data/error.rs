@@ -188,7 +188,9 @@ pub enum DataError {
         images: usize,
     },
     /// More images to learn from than there are.
-    #[error("{found} images to learn from, expected 1 to the {left} that are not held out\n  hint: data.images = 0 takes all of them")]
+    #[error(
+        "{found} images to learn from, expected 1 to the {left} that are not held out\n  hint: data.images = 0 takes all of them"
+    )]
     LearnedCount {
         /// Images asked for.
         found: usize,

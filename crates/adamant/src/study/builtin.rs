@@ -4,7 +4,7 @@ use super::StudyError;
 use super::written::Study;
 
 /// Name and text of every study of `studies/`, in the order of the documents.
-pub const STUDIES: [(&str, &str); 8] = [
+pub const STUDIES: [(&str, &str); 12] = [
     ("clean-fraction", include_str!("../../../../studies/clean-fraction.toml")),
     ("mixture-bn", include_str!("../../../../studies/mixture-bn.toml")),
     ("normalisation", include_str!("../../../../studies/normalisation.toml")),
@@ -13,6 +13,10 @@ pub const STUDIES: [(&str, &str); 8] = [
     ("depth", include_str!("../../../../studies/depth.toml")),
     ("crafting-mode", include_str!("../../../../studies/crafting-mode.toml")),
     ("filters", include_str!("../../../../studies/filters.toml")),
+    ("protocols", include_str!("../../../../studies/protocols.toml")),
+    ("small-epsilon", include_str!("../../../../studies/small-epsilon.toml")),
+    ("activations", include_str!("../../../../studies/activations.toml")),
+    ("half-precision", include_str!("../../../../studies/half-precision.toml")),
 ];
 
 /// The study of a name.

@@ -27,9 +27,8 @@ pub fn work(
     let crafting = 2.0 * attack.steps as f64 * f64::from(attack.restarts) * adversarial;
     let left = images.saturating_sub(plan.validation);
     let learned = plan.images.map_or(left, |some| some.get().min(left));
-    let training = f64::from(plan.epochs)
-        * learned as f64
-        * (crafting + 3.0 * (clean + adversarial));
+    let training =
+        f64::from(plan.epochs) * learned as f64 * (crafting + 3.0 * (clean + adversarial));
     let validations = f64::from(plan.epochs.div_ceil(plan.evaluation.every_epochs));
     let validating =
         validations * plan.validation as f64 * (1.0 + passes(&plan.evaluation.select_by));
