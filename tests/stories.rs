@@ -268,6 +268,14 @@ fn a_plan_for_many_machines_is_made_from_a_measurement_of_one() {
     // Two nodes send each gradient once: four bytes a learnt number.
     assert_eq!(two["bytes_sent"], 4.0 * planned["parameters"].as_f64().unwrap());
     assert!(all["memory_bytes"].as_u64() < one["memory_bytes"].as_u64());
+    let slow = ["--nodes", "2", "--latency", "0", "--bandwidth", "1Mbit/s", "--bucket", "1"];
+    let waiting = |flags: &[&str]| {
+        json(&plan(&[&slow[..], flags].concat()))["nodes"][0]["waiting_seconds"].as_f64().unwrap()
+    };
+    assert!(
+        waiting(&["--overlap", "none"]) > waiting(&[]),
+        "part of the way lies behind the backward"
+    );
     refused(&plan(&["--bandwidth", "10"]), &["10", "10Gbit/s"]);
     refused(&plan(&["--latency", "-1"]), &["-1"]);
     fs::write(&file, "{}").unwrap();

@@ -107,7 +107,7 @@ pub fn metrics(folder: &Path) -> Vec<Value> {
     let lines = fs::read_to_string(folder.join("metrics.jsonl")).expect("metrics");
     let parse = |line: &str| {
         let mut line: Value = serde_json::from_str(line).expect("a line of JSON");
-        for clock in ["seconds", "images_per_second", "wait"] {
+        for clock in ["seconds", "images_per_second", "wait", "wait_ranks"] {
             line.as_object_mut().expect("an object").remove(clock);
         }
         line

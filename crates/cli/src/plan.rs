@@ -4,13 +4,14 @@ use crate::failure::OrWrongUsage;
 use crate::memory::Bytes;
 use crate::output::{print, table, thousands};
 use crate::settings::Settings;
-use adamant::forecast::{Compute, Forecast, Links, Work, forecast};
+use adamant::forecast::{Compute, Forecast, Layer, Links, Work, forecast};
 use adamant::report::number::duration;
+use adamant::train::buckets::{Overlap, OverlapKind};
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use collective::Wire;
 use engine::Wants;
-use network::{Architecture, Domains, Network, NormChoice, Pass, Role, Shape};
+use network::{Architecture, Domains, Network, NodeParameters, NormChoice, Pass, Shape};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -49,6 +50,12 @@ pub struct PlanArguments {
     /// How gradients travel.
     #[arg(long, value_name = "W", default_value = "f32")]
     wire: WireKind,
+    /// When gradients travel: as soon as the backward has finished them, or after it.
+    #[arg(long, value_name = "WHEN", default_value = "backward")]
+    overlap: Hidden,
+    /// MiB of gradients that travel together, as `training.bucket_mib`.
+    #[arg(long, value_name = "MIB", default_value = "25")]
+    bucket: NonZeroUsize,
     /// What a machine costs an hour, in any currency.
     #[arg(long, value_name = "PRICE")]
     price: Option<f64>,
@@ -61,6 +68,15 @@ enum WireKind {
     F32,
     /// Rounded to bf16: half the bytes.
     Bf16,
+}
+
+/// When gradients travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Hidden {
+    /// As soon as the backward has finished them.
+    Backward,
+    /// After the backward.
+    None,
 }
 
 /// Bytes a second.
@@ -154,13 +170,11 @@ pub fn run(arguments: &PlanArguments, settings: &Settings) -> anyhow::Result<Exi
     let norm = if bench.shown() == 2 { NormChoice::MIXTURE } else { NormChoice::BATCH };
     let graph = Architecture { norm, input, ..native }.graph();
     let network = graph.and_then(Network::new).or_wrong_usage()?;
-    let learnt = |role: Role| role.is_learnt();
-    let all = network.parameters.iter().filter(|parameter| learnt(parameter.role));
     let work = Work {
         batch: arguments.batch.get(),
         attack_steps: arguments.steps.map_or(bench.steps, NonZeroUsize::get),
         shown: bench.shown(),
-        parameters: all.map(|parameter| parameter.values.len()).sum(),
+        layers: layers(&network).or_wrong_usage()?,
     };
     let links = Links {
         bandwidth: arguments.bandwidth.0,
@@ -168,6 +182,13 @@ pub fn run(arguments: &PlanArguments, settings: &Settings) -> anyhow::Result<Exi
         wire: match arguments.wire {
             WireKind::F32 => Wire::F32,
             WireKind::Bf16 => Wire::Bf16,
+        },
+        overlap: Overlap {
+            kind: match arguments.overlap {
+                Hidden::Backward => OverlapKind::Backward,
+                Hidden::None => OverlapKind::None,
+            },
+            bucket_bytes: arguments.bucket.get().saturating_mul(1 << 20),
         },
     };
     let steps_per_epoch = (arguments.images.get() / work.batch).max(1);
@@ -184,6 +205,26 @@ pub fn run(arguments: &PlanArguments, settings: &Settings) -> anyhow::Result<Exi
         print(&text(arguments, &bench, &work, &compute, &rows))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What each node of the graph multiplies and learns.
+fn layers(network: &Network) -> anyhow::Result<Vec<Layer>> {
+    let count = network.graph.count()?;
+    let learnt = |node: &NodeParameters| match node {
+        NodeParameters::None => Vec::new(),
+        NodeParameters::Weighted { weight, bias } => {
+            [Some(*weight), *bias].into_iter().flatten().collect()
+        }
+        NodeParameters::Norm { affine, .. } => {
+            affine.iter().flat_map(|ids| [ids.scale, ids.shift]).collect()
+        }
+        NodeParameters::Gain(gain) => vec![*gain],
+    };
+    let layer = |(found, node): (&network::NodeCount, &NodeParameters)| Layer {
+        macs: found.macs,
+        parameters: learnt(node).into_iter().map(|id| network.parameters[id].values.len()).sum(),
+    };
+    Ok(count.nodes.iter().zip(&network.layout().nodes).map(layer).collect())
 }
 
 struct Planned {
@@ -248,15 +289,19 @@ fn text(
     format!(
         "{arch}, {image} pixels, {method}, PGD-{}, batches of {}: {} parameters\n\n{}\n\
          measured on one machine ({precision}, {threads} threads, {batch} images): {:.2} ms an image and gradient of the attack, {:.2} ms an image\n\
-         shown, {:.0} ms a step besides. Assumed: machines alike, a network of their own, images never waited for; nothing of the\n\
-         communication is hidden behind the backward. Memory is that of f32 with everything stored: `adamant models --memory`.\n",
+         shown, {:.0} ms a step besides. Assumed: machines alike, a network of their own, images never waited for; gradients travel\n\
+         {} and take no computing. Memory is that of f32 with everything stored: `adamant models --memory`.\n",
         work.attack_steps,
         work.batch,
-        thousands(work.parameters as u64),
+        thousands(work.parameters() as u64),
         table(&lines),
         1e3 * compute.attack_pass,
         1e3 * compute.training_pass,
         1e3 * compute.fixed,
+        match arguments.overlap {
+            Hidden::Backward => "behind the backward",
+            Hidden::None => "after the backward",
+        },
     )
 }
 
@@ -273,6 +318,7 @@ fn to_json(
             "images_each": found.images,
             "step_seconds": found.step(),
             "compute_seconds": found.compute,
+            "travelling_seconds": found.travelling,
             "waiting_seconds": found.waiting,
             "bytes_sent": found.bytes,
             "efficiency": found.efficiency,
@@ -290,7 +336,7 @@ fn to_json(
         "threads": bench.threads,
         "batch": work.batch,
         "attack_steps": work.attack_steps,
-        "parameters": work.parameters,
+        "parameters": work.parameters(),
         "attack_pass_seconds_per_image": compute.attack_pass,
         "training_pass_seconds_per_image": compute.training_pass,
         "fixed_seconds": compute.fixed,

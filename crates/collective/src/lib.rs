@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agree;
+mod behind;
 mod error;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -17,6 +18,7 @@ mod threads;
 mod tree;
 
 pub use agree::agree;
+pub use behind::{Post, sum_behind};
 pub use error::CollectiveError;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;

@@ -22,14 +22,15 @@ const BUCKET: usize = 25 << 20;
 /// A number as it travels.
 trait Summand: Copy + AddAssign {
     const BYTES: usize;
-    fn put(self, bytes: &mut Vec<u8>);
+    /// Fills exactly as many bytes.
+    fn put(self, bytes: &mut [u8]);
     fn take(bytes: &[u8]) -> Self;
 }
 
 impl Summand for f64 {
     const BYTES: usize = 8;
-    fn put(self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.to_le_bytes());
+    fn put(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.to_le_bytes());
     }
     fn take(bytes: &[u8]) -> Self {
         Self::from_le_bytes(bytes.try_into().expect("eight bytes"))
@@ -38,8 +39,8 @@ impl Summand for f64 {
 
 impl Summand for f32 {
     const BYTES: usize = 4;
-    fn put(self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.to_le_bytes());
+    fn put(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.to_le_bytes());
     }
     fn take(bytes: &[u8]) -> Self {
         Self::from_le_bytes(bytes.try_into().expect("four bytes"))
@@ -58,8 +59,8 @@ impl AddAssign for Half {
 
 impl Summand for Half {
     const BYTES: usize = 2;
-    fn put(self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&to_bf16(self.0).to_le_bytes());
+    fn put(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&to_bf16(self.0).to_le_bytes());
     }
     fn take(bytes: &[u8]) -> Self {
         let upper = u16::from_le_bytes(bytes.try_into().expect("two bytes"));
@@ -119,13 +120,7 @@ fn over<C: Collective + ?Sized, V: Copy, S: Summand>(
     }
     for bucket in values.chunks_mut(BUCKET / S::BYTES) {
         let border = |rank: usize| bucket.len() * rank / world;
-        let slice = |rank: usize| {
-            let mut bytes = Vec::with_capacity((border(rank + 1) - border(rank)) * S::BYTES);
-            for &value in &bucket[border(rank)..border(rank + 1)] {
-                wrap(value).put(&mut bytes);
-            }
-            bytes
-        };
+        let slice = |rank: usize| encode(&bucket[border(rank)..border(rank + 1)], &wrap);
         let summands = ranks.exchange(OPERATION, (0..world).map(slice).collect())?;
         let own = border(ranks.rank() + 1) - border(ranks.rank());
         let mut tree = Tree::default();
@@ -133,8 +128,7 @@ fn over<C: Collective + ?Sized, V: Copy, S: Summand>(
             tree.push(decode::<S>(summand, other, own)?);
         }
         let sum = tree.finish().expect("a world has at least one rank");
-        let mut bytes = Vec::with_capacity(own * S::BYTES);
-        sum.into_iter().for_each(|value| value.put(&mut bytes));
+        let bytes = encode(&sum, |value| value);
         let borders: Vec<usize> = (0..=world).map(border).collect();
         for (other, slice) in ranks.gather(OPERATION, &bytes)?.iter().enumerate() {
             let target = &mut bucket[borders[other]..borders[other + 1]];
@@ -143,6 +137,13 @@ fn over<C: Collective + ?Sized, V: Copy, S: Summand>(
         }
     }
     Ok(())
+}
+
+fn encode<V: Copy, S: Summand>(values: &[V], wrap: impl Fn(V) -> S) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * S::BYTES];
+    let places = bytes.chunks_exact_mut(S::BYTES);
+    places.zip(values).for_each(|(place, &value)| wrap(value).put(place));
+    bytes
 }
 
 fn decode<S: Summand>(bytes: &[u8], other: usize, count: usize) -> Result<Vec<S>, CollectiveError> {

@@ -1,6 +1,6 @@
 //! Group G30: ranks as threads that sum, compare, and miss each other.
 
-use collective::{Collective, CollectiveError, Threads, Wire, agree};
+use collective::{Collective, CollectiveError, Solo, Threads, Wire, agree, sum_behind};
 use std::thread;
 use std::time::Duration;
 
@@ -88,6 +88,35 @@ fn g30_sums_in_double_precision_keep_it() {
         values
     });
     assert_eq!(sums[1], [6.0, (1e-17 + 2e-17) + 3e-17, (0.1 + 0.2) + 0.1 * 3.0]);
+}
+
+#[test]
+fn g30_sums_that_travel_behind_work_have_the_bits_of_those_that_are_waited_for() {
+    for wire in [Wire::F32, Wire::Bf16] {
+        all(3, |ranks| {
+            let lengths = [7, 1, 40];
+            let mut waited: Vec<_> = lengths.map(|n| numbers(ranks.rank(), n)).into();
+            waited.iter_mut().for_each(|values| ranks.sum(values, wire).unwrap());
+            let (done, sums) = sum_behind(ranks, wire, |post| {
+                lengths.iter().for_each(|&n| post.sum(numbers(ranks.rank(), n)));
+                ranks.rank()
+            });
+            assert_eq!((done, sums.unwrap()), (ranks.rank(), waited));
+        });
+    }
+    let (_, alone) = sum_behind(&Solo, Wire::Bf16, |post| post.sum(numbers(0, 5)));
+    assert_eq!(alone.unwrap(), [numbers(0, 5)]);
+}
+
+#[test]
+fn g30_a_sum_that_fails_behind_work_is_told_when_it_is_done() {
+    let errors = all(2, |ranks| {
+        let work = |post: &collective::Post| {
+            [3 + ranks.rank(), 2].iter().for_each(|&n| post.sum(vec![0.0; n]));
+        };
+        sum_behind(ranks, Wire::F32, work).1.unwrap_err()
+    });
+    assert_eq!(errors[1].to_string(), "sum: rank 0 gave 12 bytes, expected 16");
 }
 
 #[test]

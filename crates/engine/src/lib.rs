@@ -15,7 +15,7 @@ pub use kernels::mapping::{Mapping, OutOfMapping};
 pub use kernels::priority::lower_thread_priority;
 pub use observe::{Direction, Observable, StepDescription, StepObserver, Unobserved};
 
-use network::{Domain, Moments, Network, Pass, Shape};
+use network::{Domain, Moments, Network, ParameterId, Pass, Shape};
 
 /// Images as the engine reads them.
 ///
@@ -116,6 +116,25 @@ pub trait Engine: Sync {
         logit_gradient: &Logits,
         wants: Wants,
     ) -> Result<Gradients, EngineError>;
+
+    /// As [`Engine::backward`] by the parameters, handing out the gradient of each learnt one as soon as it is complete, those
+    /// of late layers first: what travels meanwhile need not be waited for. Same bits; after an error some are missing.
+    ///
+    /// Errors: as [`Engine::backward`].
+    fn backward_by_parameter(
+        &self,
+        network: &Network,
+        recording: &Self::Recording,
+        logit_gradient: &Logits,
+        finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
+    ) -> Result<(), EngineError> {
+        let all = self.backward(network, recording, logit_gradient, Wants::Parameters)?;
+        let learnt = all.parameters.into_iter().enumerate().rev();
+        learnt.filter(|(_, gradient)| !gradient.is_empty()).for_each(|(position, gradient)| {
+            finished(ParameterId(position), gradient);
+        });
+        Ok(())
+    }
 
     /// Takes back parameter gradients that nobody needs any more: the next backward writes into their memory.
     fn recycle(&self, gradients: Vec<Vec<f32>>) {

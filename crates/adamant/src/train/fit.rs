@@ -5,13 +5,13 @@ use super::error::TrainError;
 use super::fault::Fault;
 use super::judging;
 use super::keeper::Keeper;
-use super::lines::{fault_metrics, missing_metrics, step_metrics};
+use super::lines::{Timing, fault_metrics, missing_metrics, step_metrics};
 use super::plan::Plan;
 use super::ranks::{Command, Ended, pack, tell};
 use super::record::{Consequence, Status};
 use super::run::Run;
 use super::sections::{OnNonFinite, OnOverfitting};
-use super::trainer::{StepReport, Trainer, deal};
+use super::trainer::{StepPart, StepReport, Trainer, deal};
 use super::validation::{self, Subset};
 use crate::data::{DataError, Dataset, Loader, Part, Prefetched, hold_out_and_draw};
 use crate::evaluate::EvaluateError;
@@ -221,7 +221,7 @@ impl<E: Engine> Life<'_, E> {
                 let metrics = fault_metrics(self.state, epoch, &skipped, &item.batch);
                 self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
             } else {
-                let report = match self.step(&item, epoch) {
+                let (report, waited) = match self.step(&item, epoch) {
                     Ok(report) => report,
                     Err(TrainError::NonFinite(fault)) => {
                         return self.went_wrong(fault, epoch, &item.batch);
@@ -232,7 +232,8 @@ impl<E: Engine> Life<'_, E> {
                 self.state.since.add(report.accuracy_adversarial);
                 let elapsed = self.run.seconds() - before;
                 let images = self.images(&item);
-                let metrics = step_metrics(&report, self.state, epoch, images, elapsed, wait);
+                let timing = Timing { elapsed, images: wait, ranks: waited };
+                let metrics = step_metrics(&report, self.state, epoch, images, timing);
                 self.keeper.metrics(self.run.write_metrics(&metrics), self.watcher);
                 self.watcher.event(Event::Step(&metrics));
             }
@@ -247,12 +248,23 @@ impl<E: Engine> Life<'_, E> {
         }
     }
 
-    /// One step on all ranks.
-    fn step(&mut self, item: &Prefetched, epoch: u32) -> Result<StepReport, TrainError> {
+    /// One step on all ranks, and the seconds that this one waited in it for others.
+    fn step(
+        &mut self,
+        item: &Prefetched,
+        epoch: u32,
+    ) -> Result<(StepReport, Option<f64>), TrainError> {
         let Setting { collective, interrupt, .. } = *self.setting;
         let step = self.state.step;
         tell(collective, &Command::Step { step }, interrupt)?;
-        self.trainer.step_dealt(&item.batch, &item.parts, step, epoch)
+        let Self { trainer, run, .. } = self;
+        let (mut computed, mut met) = (0.0, 0.0);
+        let mut reached = |part| match part {
+            StepPart::Computed => computed = run.seconds(),
+            StepPart::Met => met = run.seconds(),
+        };
+        let report = trainer.step_watched(&item.batch, &item.parts, step, epoch, &mut reached)?;
+        Ok((report, (collective.world_size() > 1).then_some(met - computed)))
     }
 
     /// Images of a step over all ranks; of other ranks' images that cannot be read only they know.

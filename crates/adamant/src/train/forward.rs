@@ -3,8 +3,8 @@
 use super::sections::ForwardKind;
 use crate::image::{Images, Logits};
 use crate::objective::Loss;
-use engine::{Engine, EngineError, Recording, Wants};
-use network::{Domain, Domains, Moments, Network, Pass, Statistics};
+use engine::{Engine, EngineError, Recording};
+use network::{Domain, Domains, Moments, Network, ParameterId, Pass, Statistics};
 
 /// One forward that can be differentiated; clean images come first.
 pub struct Forwarded<R> {
@@ -66,32 +66,40 @@ pub fn forward<E: Engine>(
 }
 
 impl<R: Recording> Answers<R> {
-    /// The gradient of a loss by the parameters, summed over the forwards in their order.
+    /// The gradient of a loss by the parameters, summed over the forwards in their order; each learnt parameter's is handed out
+    /// once, by position, as soon as the last backward has completed it.
     ///
-    /// Errors: the engine's.
+    /// Errors: the engine's; then some are missing.
     pub fn backward<E: Engine<Recording = R>>(
         &self,
         engine: &E,
         network: &Network,
         loss: &Loss,
-    ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let mut sum: Vec<Vec<f32>> = Vec::new();
+        finished: &mut (dyn FnMut(usize, Vec<f32>) + Send),
+    ) -> Result<(), EngineError> {
+        let mut sums: Vec<Vec<f32>> = vec![Vec::new(); network.parameters.len()];
         let (mut clean, mut adversarial) = (0, 0);
-        for forward in &self.forwards {
+        for (position, forward) in self.forwards.iter().enumerate() {
             let mut by_logits = Logits::zeros(0, network.graph.classes);
             take(&mut by_logits, &loss.by_clean, &mut clean, forward.clean);
             take(&mut by_logits, &loss.by_adversarial, &mut adversarial, forward.adversarial);
-            let gradients =
-                engine.backward(network, &forward.recording, &by_logits, Wants::Parameters)?;
-            if sum.is_empty() {
-                sum = gradients.parameters;
-                continue;
-            }
-            for (sum, gradient) in sum.iter_mut().zip(&gradients.parameters) {
-                sum.iter_mut().zip(gradient).for_each(|(s, g)| *s += g);
-            }
+            let is_last = position + 1 == self.forwards.len();
+            let mut add = |id: ParameterId, gradient: Vec<f32>| {
+                let mut sum = std::mem::take(&mut sums[id.0]);
+                if sum.is_empty() {
+                    sum = gradient;
+                } else {
+                    sum.iter_mut().zip(&gradient).for_each(|(sum, by_one)| *sum += by_one);
+                    engine.recycle(vec![gradient]);
+                }
+                match is_last {
+                    true => finished(id.0, sum),
+                    false => sums[id.0] = sum,
+                }
+            };
+            engine.backward_by_parameter(network, &forward.recording, &by_logits, &mut add)?;
         }
-        Ok(sum)
+        Ok(())
     }
 
     /// The moments of each forward in the order in which they are absorbed; none where a forward met no image.

@@ -6,14 +6,23 @@ use super::trainer::StepReport;
 use crate::data;
 use crate::image::Batch;
 
-/// A line about a step that is done; it took `elapsed` seconds, `wait` of them for its images.
+/// Seconds of a step.
+pub(super) struct Timing {
+    /// All of it.
+    pub elapsed: f64,
+    /// Waiting for its images.
+    pub images: f64,
+    /// Waiting for other ranks, where there are any.
+    pub ranks: Option<f64>,
+}
+
+/// A line about a step that is done.
 pub(super) fn step_metrics(
     report: &StepReport,
     state: &State,
     epoch: u32,
     images: usize,
-    elapsed: f64,
-    wait: f64,
+    timing: Timing,
 ) -> StepMetrics {
     StepMetrics {
         step: state.step,
@@ -27,8 +36,9 @@ pub(super) fn step_metrics(
         accuracy_clean: report.accuracy_clean,
         accuracy_adversarial: report.accuracy_adversarial,
         gradient_norm: report.gradient_norm,
-        images_per_second: images as f64 / elapsed.max(1e-9),
-        wait,
+        images_per_second: images as f64 / timing.elapsed.max(1e-9),
+        wait: timing.images,
+        wait_ranks: timing.ranks,
     }
 }
 

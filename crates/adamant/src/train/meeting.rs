@@ -1,14 +1,16 @@
 //! Where the workers of a step meet, on this rank and on the others: what they tell each other, and one sum for all.
 //!
-//! Workers are added up in a [`Tree`], so the bits do not depend on which rank stands for which worker. A step that one
-//! rank cannot finish is finished by none.
+//! Workers are added up in a [`collective::Tree`], so the bits do not depend on which rank stands for which worker. A step
+//! that one rank cannot finish is finished by none: it hears of that after the sums, in which a rank that failed takes part.
 
+use super::buckets::Gathering;
 use super::error::TrainError;
 use super::fault::Fault;
+use super::plan::Plan;
 use super::pooling;
 use crate::evaluate::record::exact;
 use crate::objective::Part;
-use collective::{Collective, Tree, Wire};
+use collective::{Collective, sum_behind};
 use network::{Moments, Network};
 use serde::{Deserialize, Serialize};
 
@@ -68,37 +70,13 @@ impl Told {
     }
 }
 
-/// What the workers of one rank have come to.
+/// What the workers of one rank have come to, besides gradients.
 #[derive(Default)]
 pub(super) struct Own {
     /// What each tells, in order.
     pub told: Vec<Told>,
-    /// By parameter: the sum of gradients times images.
-    gradients: Vec<Tree<f32>>,
     /// By worker and forward.
-    moments: Vec<Vec<Moments>>,
-}
-
-impl Own {
-    /// Adds the next of `workers` workers.
-    pub fn push(
-        &mut self,
-        workers: usize,
-        told: Told,
-        mut gradients: Vec<Vec<f32>>,
-        moments: Vec<Moments>,
-    ) {
-        if workers > 1 {
-            let images = told.images as f32;
-            gradients.iter_mut().flatten().for_each(|gradient| *gradient *= images);
-        }
-        self.gradients.resize_with(gradients.len(), Tree::default);
-        for (tree, gradient) in self.gradients.iter_mut().zip(gradients) {
-            tree.push(gradient);
-        }
-        self.told.push(told);
-        self.moments.push(moments);
-    }
+    pub moments: Vec<Vec<Moments>>,
 }
 
 /// What all workers have come to together, the same on every rank.
@@ -118,31 +96,31 @@ enum Outcome {
     Failed(String),
 }
 
-/// Joins the parts of all ranks.
+/// Has this rank's workers do their `work` while the gradients it gives travel, and joins the parts of all ranks.
 ///
-/// Errors: this rank's own; that of the first rank that has one, `NonFinite` as such and others as `OtherRank`; those of
-/// the collective.
+/// `computed` is called when this rank has nothing left to do but wait. Errors: this rank's own; that of the first rank that
+/// has one, `NonFinite` as such and others as `OtherRank`; those of the collective.
 pub(super) fn meet(
     ranks: &dyn Collective,
     network: &Network,
-    wire: Wire,
-    workers: usize,
-    own: Result<Own, TrainError>,
+    plan: &Plan,
+    work: impl FnOnce(&mut Gathering<'_>) -> Result<Own, TrainError>,
+    computed: impl FnOnce(),
 ) -> Result<Met, TrainError> {
+    let Plan { wire, workers, overlap, .. } = *plan;
+    let (size, parameters) = (ranks.world_size(), &network.parameters);
+    let ((own, gathered), sums) = sum_behind(ranks, wire, |post| {
+        let counts = (workers / size, workers);
+        let mut gathering = Gathering::new(post, parameters, overlap, size, counts);
+        let own = work(&mut gathering);
+        let gathered = gathering.end(parameters);
+        computed();
+        (own, gathered)
+    });
+    let sums = sums?;
     let (own, told) = together(ranks, own)?;
     let told = Told::pooled(&told);
-    let sums = own.gradients.into_iter().map(|tree| tree.finish().expect("a rank has a worker"));
-    let mut gradients: Vec<Vec<f32>> = sums.collect();
-    if ranks.world_size() > 1 {
-        let mut all = gradients.concat();
-        ranks.sum(&mut all, wire)?;
-        let mut rest = all.as_slice();
-        for gradient in &mut gradients {
-            let (first, after) = rest.split_at(gradient.len());
-            gradient.copy_from_slice(first);
-            rest = after;
-        }
-    }
+    let mut gradients = gathered.with(&sums);
     if workers > 1 {
         let images = told.images as f32;
         gradients.iter_mut().flatten().for_each(|gradient| *gradient /= images);

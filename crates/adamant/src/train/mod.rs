@@ -4,6 +4,7 @@
 //! [`store`] (how a run remembers) and [`run`] (its folder).
 
 pub mod alarm;
+pub mod buckets;
 pub mod builtin;
 pub mod checkpoint;
 mod data_section;

@@ -2,6 +2,7 @@
 //!
 //! Begin with [`Plan::new`]. Nothing after it asks whether a setting makes sense.
 
+use super::buckets::Overlap;
 use super::data_section;
 use super::meaning::{
     adversary, architecture, branches, consistent, evaluation, loss_limit, minutes, objective,
@@ -63,6 +64,8 @@ pub struct Plan {
     pub workers: usize,
     /// How gradients travel between ranks.
     pub wire: Wire,
+    /// When gradients travel between ranks, and how many together.
+    pub overlap: Overlap,
     /// Seed of all randomness.
     pub seed: u64,
     /// A model whose parameters the run begins with.
@@ -141,6 +144,7 @@ impl Plan {
         require(training.batch_size > 0, recipe, "training.batch_size", "at least 1")?;
         let is_dealt = training.workers <= training.batch_size;
         require(is_dealt, recipe, "training.workers", "at most training.batch_size")?;
+        require(training.bucket_mib > 0, recipe, "training.bucket_mib", "at least 1")?;
         require(training.keep_checkpoints > 0, recipe, "training.keep_checkpoints", "at least 1")?;
         Ok(Self {
             source,
@@ -176,6 +180,10 @@ impl Plan {
             wire: match training.wire {
                 WireKind::F32 => Wire::F32,
                 WireKind::Bf16 => Wire::Bf16,
+            },
+            overlap: Overlap {
+                kind: training.overlap,
+                bucket_bytes: training.bucket_mib.saturating_mul(1 << 20),
             },
             seed: training.seed,
             begin_with: (!training.begin_with.is_empty()).then(|| (&training.begin_with).into()),

@@ -134,6 +134,9 @@ pub struct StepMetrics {
     pub images_per_second: f64,
     /// Seconds that the step waited for its images.
     pub wait: f64,
+    /// Seconds that rank 0 had nothing to do but wait for other ranks' gradients, where there are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ranks: Option<f64>,
 }
 
 /// A line of `metrics.jsonl` about one validation.

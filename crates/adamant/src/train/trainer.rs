@@ -1,5 +1,6 @@
 //! One training step. It reads like the paper; begin with [`Trainer::step`].
 
+use super::buckets::Gathering;
 use super::error::TrainError;
 use super::fault::{self, Fault};
 use super::forward::forward;
@@ -55,6 +56,15 @@ pub struct StepReport {
     pub gradient_norm: f64,
 }
 
+/// Where in a step a rank is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepPart {
+    /// It has done its share; what is left of the sums has to be waited for.
+    Computed,
+    /// All ranks know the sums.
+    Met,
+}
+
 impl<E: Engine> Trainer<'_, E> {
     /// One step: attack, show, compare, go back, agree, move, absorb; `batch` is that of a single worker.
     ///
@@ -75,17 +85,35 @@ impl<E: Engine> Trainer<'_, E> {
         step: u64,
         epoch: u32,
     ) -> Result<StepReport, TrainError> {
-        let own = self.work(batch, parts, step, epoch);
-        let own = own.map_err(|error| fault::explain(error, self, batch));
-        self.agree_and_move(own, step).map_err(|error| fault::explain(error, self, batch))
+        self.step_watched(batch, parts, step, epoch, &mut |_| {})
+    }
+
+    /// As [`Trainer::step_dealt`], telling where in the step this rank is: the caller reads the clock.
+    ///
+    /// Errors: as there.
+    pub fn step_watched(
+        &mut self,
+        batch: &Batch,
+        parts: &[usize],
+        step: u64,
+        epoch: u32,
+        reached: &mut dyn FnMut(StepPart),
+    ) -> Result<StepReport, TrainError> {
+        let work = |gradients: &mut Gathering<'_>| {
+            let own = self.work(batch, parts, step, epoch, gradients);
+            own.map_err(|error| fault::explain(error, self, batch))
+        };
+        let computed = || reached(StepPart::Computed);
+        let met = meet(self.collective, &self.network, self.plan, work, computed)?;
+        reached(StepPart::Met);
+        self.move_together(met, step).map_err(|error| fault::explain(error, self, batch))
     }
 
     /// Takes part in a step that this rank cannot take.
     ///
     /// Errors: `error`, once the others know; the collective's.
     pub fn fail(&self, error: TrainError) -> Result<(), TrainError> {
-        let Plan { wire, workers, .. } = *self.plan;
-        meet(self.collective, &self.network, wire, workers, Err(error)).map(|_| ())
+        meet(self.collective, &self.network, self.plan, |_| Err(error), || {}).map(|_| ())
     }
 
     /// What this rank's workers do on their own.
@@ -95,13 +123,14 @@ impl<E: Engine> Trainer<'_, E> {
         parts: &[usize],
         step: u64,
         epoch: u32,
+        gradients: &mut Gathering<'_>,
     ) -> Result<Own, TrainError> {
-        let workers = self.plan.workers;
         let deal = deal(self.plan, self.collective)?;
         let crafting = self.freeze(step)?;
         let mut own = Own::default();
         if let [_] = parts {
-            self.worker(&mut own, &crafting, batch, self.draw(step, deal.own().start), epoch)?;
+            let draw = self.draw(step, deal.own().start);
+            self.worker(&mut own, gradients, &crafting, batch, draw, epoch)?;
             return Ok(own);
         }
         let mut first = 0;
@@ -109,10 +138,14 @@ impl<E: Engine> Trainer<'_, E> {
             let positions: Vec<usize> = (first..first + images).collect();
             first += images;
             match images {
-                0 => own.push(workers, Told::default(), self.zeros(), Vec::new()),
+                0 => {
+                    own.told.push(Told::default());
+                    own.moments.push(Vec::new());
+                    self.zeros().for_each(|(position, zero)| gradients.add(0, position, zero));
+                }
                 _ => {
-                    let share = batch.select(&positions);
-                    self.worker(&mut own, &crafting, &share, self.draw(step, worker), epoch)?;
+                    let (share, draw) = (batch.select(&positions), self.draw(step, worker));
+                    self.worker(&mut own, gradients, &crafting, &share, draw, epoch)?;
                 }
             }
         }
@@ -123,12 +156,13 @@ impl<E: Engine> Trainer<'_, E> {
     fn worker(
         &self,
         own: &mut Own,
+        gradients: &mut Gathering<'_>,
         crafting: &Option<E::Frozen>,
         batch: &Batch,
         draw: StepDraw,
         epoch: u32,
     ) -> Result<(), TrainError> {
-        let Plan { objective, forward: kind, workers, .. } = self.plan;
+        let Plan { objective, forward: kind, .. } = self.plan;
         let step = u64::from(draw.step);
         let demand = objective.demand(batch.images.count, &draw);
         let clean = batch.images.select(&demand.clean);
@@ -154,7 +188,9 @@ impl<E: Engine> Trainer<'_, E> {
                 .map_err(|error| error.in_layer(in_layer))?;
         }
         self.bounded(step, loss.total, batch)?;
-        let gradients = answers.backward(self.engine, &self.network, &loss).map_err(failed)?;
+        let images = batch.images.count;
+        let mut add = |position, gradient| gradients.add(images, position, gradient);
+        answers.backward(self.engine, &self.network, &loss, &mut add).map_err(failed)?;
         let moments = match phase.map(|phase| phase.statistics) {
             None => answers.moments(*kind),
             Some(FrozenStatistics::Frozen) => Vec::new(),
@@ -164,21 +200,16 @@ impl<E: Engine> Trainer<'_, E> {
         let told = Told {
             clean: right(&logits.clean, logits.labels),
             adversarial: right(&logits.adversarial, logits.labels),
-            ..Told::of_loss(batch.images.count, loss.total, &loss.parts)
+            ..Told::of_loss(images, loss.total, &loss.parts)
         };
-        own.push(*workers, told, gradients, moments);
+        own.told.push(told);
+        own.moments.push(moments);
         Ok(())
     }
 
     /// What all ranks do in the same way, with the same numbers.
-    fn agree_and_move(
-        &mut self,
-        own: Result<Own, TrainError>,
-        step: u64,
-    ) -> Result<StepReport, TrainError> {
-        let Plan { wire, workers, .. } = *self.plan;
-        let Met { told, gradients, moments } =
-            meet(self.collective, &self.network, wire, workers, own)?;
+    fn move_together(&mut self, met: Met, step: u64) -> Result<StepReport, TrainError> {
+        let Met { told, gradients, moments } = met;
         let norm = gradient_norm(&gradients);
         let worst = || non_finite_gradient(&self.network.parameters, &gradients);
         finite(step, || format!("the gradient of {}", worst().unwrap_or("the loss")), norm)
@@ -257,9 +288,10 @@ impl<E: Engine> Trainer<'_, E> {
         Ok(perturbed.images)
     }
 
-    /// The gradient of no images.
-    fn zeros(&self) -> Vec<Vec<f32>> {
-        self.optimizer.velocity.iter().map(|velocity| vec![0.0; velocity.len()]).collect()
+    /// The gradient of no images, by learnt parameter.
+    fn zeros(&self) -> impl Iterator<Item = (usize, Vec<f32>)> + '_ {
+        let learnt = self.network.parameters.iter().enumerate();
+        learnt.filter(|(_, p)| p.role.is_learnt()).map(|(at, p)| (at, vec![0.0; p.values.len()]))
     }
 
     /// A finite gradient may still move a parameter out of range: no checkpoint may ever hold such a network.

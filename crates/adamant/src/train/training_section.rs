@@ -1,5 +1,6 @@
 //! The sections of a recipe that say how long a run is, how it remembers, when it stops and how it is judged.
 
+use super::buckets::OverlapKind;
 use super::precision::PrecisionKind;
 use super::sections::text_or_number;
 use crate::optimizer::Learns;
@@ -19,6 +20,10 @@ pub struct TrainingSection {
     pub workers: usize,
     /// How gradients travel between ranks.
     pub wire: WireKind,
+    /// When gradients travel between ranks. Results do not depend on it.
+    pub overlap: OverlapKind,
+    /// About so many MiB of gradients travel together, an eighth of them if that is less. Results do not depend on it.
+    pub bucket_mib: usize,
     /// Seed of all randomness.
     pub seed: u64,
     /// From this epoch on (counted from 0) the training forward uses running statistics; `"never"` for none.
@@ -50,6 +55,8 @@ impl Default for TrainingSection {
             batch_size: 128,
             workers: 0,
             wire: WireKind::F32,
+            overlap: OverlapKind::Backward,
+            bucket_mib: 25,
             seed: 0,
             freeze_statistics_from_epoch: FromEpoch::Never,
             frozen_statistics: FrozenStatistics::Frozen,

@@ -183,6 +183,7 @@ fn metrics(folder: &Path) -> Vec<Value> {
         keys.remove("seconds").expect("seconds in every line");
         keys.remove("images_per_second");
         keys.remove("wait");
+        keys.remove("wait_ranks");
     }
     lines
 }

@@ -14,8 +14,31 @@ use super::sums::Sums;
 use super::weight_gradient;
 use super::weights::{Direction, Weights};
 use crate::{EngineError, Gradients, Logits, Wants};
-use network::{Network, Parameter};
+use network::{Network, Parameter, ParameterId};
 use rayon::prelude::*;
+
+/// What becomes of a parameter's gradient once it is complete.
+pub(crate) enum Finished<'a> {
+    /// It stays where it is.
+    Kept,
+    /// It is handed out at once.
+    HandedTo(&'a mut (dyn FnMut(ParameterId, Vec<f32>) + Send)),
+}
+
+impl Finished<'_> {
+    /// The gradients of some parameters are complete.
+    fn tell(&mut self, ids: impl Iterator<Item = ParameterId>, gradients: &mut [Vec<f32>]) {
+        if let Self::HandedTo(take) = self {
+            for id in ids {
+                let gradient = std::mem::take(&mut gradients[id.0]);
+                // Statistics have none, and what was handed out is empty.
+                if !gradient.is_empty() {
+                    take(id, gradient);
+                }
+            }
+        }
+    }
+}
 
 impl CpuEngine {
     /// The body of [`crate::Engine::backward`], on the engine's pool.
@@ -25,6 +48,7 @@ impl CpuEngine {
         recording: &CpuRecording,
         logit_gradient: &Logits,
         wants: Wants,
+        mut finished: Finished<'_>,
     ) -> Result<Gradients, EngineError> {
         let program = &recording.program;
         border::check_logits("backward", logit_gradient, recording.count, program.classes)?;
@@ -65,15 +89,20 @@ impl CpuEngine {
                             backward.norms[index] =
                                 sums.finish(network, parameters, &mut gradients.parameters);
                         }
-                        Part::Apply(index) if parameters => weight_gradient::accumulate(
-                            self,
-                            recording.half.as_deref(),
-                            program,
-                            &chunks,
-                            &mut reverses,
-                            index,
-                            &mut gradients.parameters,
-                        ),
+                        Part::Apply(index) if parameters => {
+                            let by_parameter = &mut gradients.parameters;
+                            weight_gradient::accumulate(
+                                self,
+                                recording.half.as_deref(),
+                                program,
+                                &chunks,
+                                &mut reverses,
+                                index,
+                                by_parameter,
+                            );
+                            // No other step has these parameters.
+                            finished.tell(program.steps[index].parameters(), by_parameter);
+                        }
                         Part::Apply(_) => {}
                     }
                 }
@@ -84,6 +113,9 @@ impl CpuEngine {
             weights.free(&self.shared.buffers);
             self.end_segment();
         }
+        // Parameters of nodes that no logit depends on: their gradient is zero.
+        let all = (0..gradients.parameters.len()).rev().map(ParameterId);
+        finished.tell(all, &mut gradients.parameters);
         if wants != Wants::Parameters {
             gradients.input = input_gradient(recording, logit_gradient, &reverses);
         }

@@ -102,6 +102,21 @@ impl Step {
     pub fn reads(&self) -> impl Iterator<Item = usize> + use<> {
         [Some(self.input), self.add].into_iter().flatten()
     }
+
+    /// Its learnt parameters, the last of the layout first.
+    pub fn parameters(&self) -> impl Iterator<Item = ParameterId> + use<'_> {
+        let (pair, affine) = match &self.operation {
+            Operation::Convolution { weight, bias, .. } => ([*bias, Some(*weight)], &[][..]),
+            Operation::Group { weight, bias, .. } | Operation::Linear { weight, bias } => {
+                ([Some(*bias), Some(*weight)], &[][..])
+            }
+            Operation::Gain { gain } => ([Some(*gain), None], &[][..]),
+            Operation::Batch(layer) => ([None, None], &layer.affine[..]),
+            _ => ([None, None], &[][..]),
+        };
+        let affine = affine.iter().rev().flat_map(|&(gamma, beta)| [beta, gamma]);
+        pair.into_iter().flatten().chain(affine)
+    }
 }
 
 /// A network's graph, lowered. Values are numbered as the graph's nodes; fused ones are never stored.

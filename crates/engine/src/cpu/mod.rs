@@ -33,10 +33,11 @@ pub use record::CpuRecording;
 use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
 use bf16::HalfProgram;
 use buffers::BufferPool;
+use gradients::Finished;
 use kernels::convolution::Scratch;
 pub use kernels::{Isa, peak};
 use lower::Program;
-use network::{Domain, Network, Pass};
+use network::{Domain, Network, ParameterId, Pass};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -216,7 +217,23 @@ impl Engine for CpuEngine {
         logit_gradient: &Logits,
         wants: Wants,
     ) -> Result<Gradients, EngineError> {
-        self.pool.install(|| self.backward_on_pool(network, recording, logit_gradient, wants))
+        self.pool.install(|| {
+            self.backward_on_pool(network, recording, logit_gradient, wants, Finished::Kept)
+        })
+    }
+
+    fn backward_by_parameter(
+        &self,
+        network: &Network,
+        recording: &CpuRecording,
+        logit_gradient: &Logits,
+        finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
+    ) -> Result<(), EngineError> {
+        let finished = Finished::HandedTo(finished);
+        self.pool.install(|| {
+            self.backward_on_pool(network, recording, logit_gradient, Wants::Parameters, finished)
+        })?;
+        Ok(())
     }
 
     fn recycle(&self, gradients: Vec<Vec<f32>>) {
