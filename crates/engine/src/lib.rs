@@ -193,4 +193,23 @@ pub trait Session {
         images: ImagesView<'_>,
         loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
     ) -> Result<(Logits, Vec<f32>), EngineError>;
+
+    /// The logits of `images`, whose forwards are remembered instead of any before: questions about images like them may
+    /// then take less work.
+    fn remember(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
+        self.logits(images)
+    }
+
+    /// The logits of `images`, each of which differs from the image remembered at its position in `near`, best in a few
+    /// neighbouring pixels: the bits of [`Session::logits`] for less work. A position comes at most once.
+    fn logits_near(
+        &mut self,
+        _near: &[usize],
+        images: ImagesView<'_>,
+    ) -> Result<Logits, EngineError> {
+        self.logits(images)
+    }
+
+    /// Remembers, instead of the images at these positions, those that the last question was about.
+    fn accept(&mut self, _near: &[usize]) {}
 }

@@ -6,6 +6,7 @@ use super::buffers::BufferPool;
 use super::chunk::{Chunk, Context, Keep};
 use super::describe;
 use super::lower::Program;
+use super::near::{Head, Memory};
 use super::record::load;
 use super::schedule::{Weighted, wanted};
 use super::segments::Kept;
@@ -34,6 +35,8 @@ pub(crate) struct SingleFrozen {
     kept: Kept,
     stages: Vec<Stage>,
     tile: usize,
+    /// What of it can be computed in part.
+    head: Option<Head>,
 }
 
 impl SingleFrozen {
@@ -54,10 +57,11 @@ impl SingleFrozen {
             shared: Arc::clone(&engine.shared),
             forward: Weights::fastest(&network, &program, Direction::Forward),
             backward: Weights::fastest(&network, &program, Direction::BackwardData),
-            readers,
             kept: Kept::all(&program, Weighted::No),
+            head: Head::of(&program, &readers),
             stages,
             tile,
+            readers,
             network,
             program,
         })
@@ -89,7 +93,7 @@ impl Frozen for SingleFrozen {
 
     fn session(&self) -> SingleSession<'_> {
         let buffers = self.shared.sessions().pop().unwrap_or_default();
-        SingleSession { frozen: self, buffers, scratch: self.shared.scratch() }
+        SingleSession { frozen: self, buffers, scratch: self.shared.scratch(), memory: None }
     }
 
     fn tile(&self) -> usize {
@@ -111,6 +115,7 @@ pub(crate) struct SingleSession<'a> {
     frozen: &'a SingleFrozen,
     buffers: BufferPool,
     scratch: Scratch,
+    memory: Option<Memory>,
 }
 
 impl Drop for SingleSession<'_> {
@@ -278,6 +283,71 @@ impl Session for SingleSession<'_> {
         loss: &mut dyn FnMut(&Logits, usize, &mut Logits),
     ) -> Result<(Logits, Vec<f32>), EngineError> {
         self.tiles(images, loss, &mut Unobserved)
+    }
+
+    fn remember(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
+        self.memory = None;
+        let frozen = self.frozen;
+        let Some(head) = frozen.head else { return self.logits(images) };
+        border::check_images("remember", &frozen.program, images)?;
+        let mut memory = Memory::new(&frozen.program, head, images.count);
+        let context = frozen.context(&frozen.forward, &self.buffers, Keep::Nothing);
+        let (own, beyond) = images.pixels.split_at(memory.count() * images.shape.len());
+        let mut logits = Logits::zeros(images.count, frozen.program.classes);
+        let (first, last) = logits.values.split_at_mut(memory.count() * logits.classes);
+        memory.begin(&context, head, own, &mut self.scratch);
+        first.copy_from_slice(memory.logits());
+        let count = images.count - memory.count();
+        let whole = self.logits(ImagesView { count, pixels: beyond, ..images })?;
+        last.copy_from_slice(&whole.values);
+        self.memory = Some(memory);
+        Ok(logits)
+    }
+
+    fn logits_near(
+        &mut self,
+        near: &[usize],
+        images: ImagesView<'_>,
+    ) -> Result<Logits, EngineError> {
+        border::check_images("logits_near", &self.frozen.program, images)?;
+        if near.len() != images.count {
+            return Err(EngineError::Shape {
+                operation: "logits_near",
+                expected: format!("a position for each of {} images", images.count),
+                found: near.len().to_string(),
+            });
+        }
+        let frozen = self.frozen;
+        let (Some(head), Some(mut memory)) = (frozen.head, self.memory.take()) else {
+            return self.logits(images);
+        };
+        let length = images.shape.len();
+        let mut logits = Logits::zeros(images.count, frozen.program.classes);
+        // Images beyond what may be remembered are computed whole.
+        let is_held = |row: &usize| near[*row] < memory.count();
+        let (held, beyond): (Vec<usize>, Vec<usize>) = (0..images.count).partition(is_held);
+        let gather = |rows: &[usize]| -> Vec<f32> {
+            rows.iter().flat_map(|row| &images.pixels[row * length..][..length]).copied().collect()
+        };
+        let positions: Vec<usize> = held.iter().map(|&row| near[row]).collect();
+        let context = frozen.context(&frozen.forward, &self.buffers, Keep::Nothing);
+        let found = memory.ask(&context, head, (&positions, &gather(&held)), &mut self.scratch);
+        self.memory = Some(memory);
+        let pixels = gather(&beyond);
+        let whole = ImagesView { count: beyond.len(), pixels: &pixels, ..images };
+        let whole = self.logits(whole)?;
+        let (rows, found) = (held.into_iter().chain(beyond), found.into_iter().chain(whole.values));
+        let found: Vec<f32> = found.collect();
+        for (row, values) in rows.zip(found.chunks_exact(logits.classes)) {
+            logits.row_mut(row).copy_from_slice(values);
+        }
+        Ok(logits)
+    }
+
+    fn accept(&mut self, near: &[usize]) {
+        if let Some(memory) = &mut self.memory {
+            memory.accept(&self.frozen.program, near);
+        }
     }
 }
 

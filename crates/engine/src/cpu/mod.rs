@@ -14,6 +14,7 @@ mod frozen;
 mod gradients;
 mod half;
 mod lower;
+mod near;
 mod normalisation;
 mod plan;
 mod precision;

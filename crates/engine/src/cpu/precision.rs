@@ -88,6 +88,31 @@ impl Session for CpuSession<'_> {
             Over::Half(session) => session.input_gradient(images, loss, &mut Unobserved),
         }
     }
+
+    fn remember(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
+        match &mut self.0 {
+            Over::Single(session) => session.remember(images),
+            Over::Half(session) => session.logits(images),
+        }
+    }
+
+    fn logits_near(
+        &mut self,
+        near: &[usize],
+        images: ImagesView<'_>,
+    ) -> Result<Logits, EngineError> {
+        match &mut self.0 {
+            Over::Single(session) => session.logits_near(near, images),
+            Over::Half(session) => session.logits(images),
+        }
+    }
+
+    fn accept(&mut self, near: &[usize]) {
+        match &mut self.0 {
+            Over::Single(session) => session.accept(near),
+            Over::Half(_) => {}
+        }
+    }
 }
 
 impl Observable for CpuFrozen {

@@ -60,7 +60,11 @@ pub(crate) fn stages(program: &Program, readers: &[Option<(usize, usize)>]) -> V
 }
 
 /// The value that the steps from `end` on read of those before, if it is one and not the images.
-fn crossing(program: &Program, readers: &[Option<(usize, usize)>], end: usize) -> Option<usize> {
+pub(crate) fn crossing(
+    program: &Program,
+    readers: &[Option<(usize, usize)>],
+    end: usize,
+) -> Option<usize> {
     let made = program.steps[..end].iter().map(|step| step.output);
     let read_later = |&value: &usize| readers[value].is_some_and(|(_, last)| last >= end);
     let mut alive = std::iter::once(program.input).chain(made).filter(read_later);

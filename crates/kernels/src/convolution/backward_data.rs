@@ -66,6 +66,7 @@ pub fn backward_data(
         let job = winograd::Job {
             height: shape.height,
             width: shape.width,
+            wanted: winograd::Wanted::All,
             channels: shape.out_stride(),
             source: output_gradient,
             weights: &weights.values,

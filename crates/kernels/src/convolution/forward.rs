@@ -44,7 +44,7 @@ pub fn forward(
     assert!(weights.shape == *shape && weights.direction == Direction::Forward, "packed weights");
     assert_eq!(input.len(), images * shape.input_len(), "input of {shape:?}");
     assert_eq!(output.len(), images * shape.output_len(), "output of {shape:?}");
-    let Scratch { bordered, pixels, runs, bias, patches } = scratch;
+    let Scratch { bordered, pixels, runs, bias, patches, .. } = scratch;
     bias.clear();
     if let Some(values) = epilogue.bias {
         assert_eq!(values.len(), shape.out_channels, "bias of {shape:?}");
@@ -72,6 +72,7 @@ pub fn forward(
         let job = winograd::Job {
             height: shape.height,
             width: shape.width,
+            wanted: winograd::Wanted::All,
             channels: shape.in_stride,
             source: input,
             weights: &weights.values,

@@ -24,6 +24,7 @@ mod kernel;
 mod narrow;
 mod pack;
 mod product;
+mod regions;
 mod table;
 mod target;
 mod weight_kernel;
@@ -33,6 +34,7 @@ pub use backward_data::{GradientEpilogue, backward_data};
 pub use backward_weight::{backward_weight, unpack_weight_gradient};
 pub use forward::{Epilogue, forward};
 pub use pack::{Algorithm, Direction, Packed, pack, pack_backward_data, pack_forward};
+pub use regions::{Region, forward_regions};
 pub use table::Scratch;
 
 use crate::padded;

@@ -1,6 +1,6 @@
 //! Where a convolution reads: pixels, runs of inputs, and the copy with a zero border.
 
-use super::winograd::Patches;
+use super::winograd::{Patches, Tile};
 
 /// Working memory of one thread; grows at first use and is then kept.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,7 @@ pub struct Scratch {
     pub(super) runs: Vec<Run>,
     pub(super) bias: Vec<f32>,
     pub(super) patches: Patches,
+    pub(super) tiles: Vec<Tile>,
 }
 
 impl Scratch {

@@ -17,6 +17,7 @@ mod pack;
 mod transform;
 
 pub(super) use pack::pack;
+pub(super) use transform::Tile;
 
 use super::ConvolutionShape;
 use super::product::product;
@@ -26,7 +27,7 @@ use crate::lines::Lines;
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
 use crate::{Isa, LANES};
-use transform::{Tile, into_patches, out_of_patches};
+use transform::{into_patches, out_of_patches};
 
 /// Rows, and columns, of a patch.
 const SIDE: usize = 4;
@@ -61,10 +62,32 @@ pub(super) struct Patches {
     zeros: Lines<f32>,
 }
 
+/// Which results are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'a> {
+    /// All of maps without a border.
+    All,
+    /// Those of some tiles, of maps that have a border of one zero pixel, as their results have.
+    Some(&'a [Tile]),
+}
+
+impl Wanted<'_> {
+    /// Rows, and columns, on each side of a map that are read and never written.
+    fn border(self) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Some(_) => 1,
+        }
+    }
+}
+
 /// One pass over maps of equal size; the result has their rows and columns.
 pub(super) struct Job<'a> {
+    /// Rows of a map, its border among them.
     pub height: usize,
+    /// Columns of a map, its border among them.
     pub width: usize,
+    pub wanted: Wanted<'a>,
     /// Channels read, a multiple of 16.
     pub channels: usize,
     /// `[images, height, width, channels]`.
@@ -86,6 +109,18 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
         "weights of a convolution pass"
     );
     job.target.check(pixels);
+    if let Wanted::Some(tiles) = job.wanted {
+        let inner = |at: usize, length: usize| (1..length - 1).contains(&at);
+        let is_within = |tile: &Tile| {
+            let inside = inner(tile.row, job.height) && inner(tile.column, job.width);
+            let map = tile.pixel.checked_sub(tile.row * job.width + tile.column);
+            inside
+                && map.is_some_and(|first| {
+                    first.is_multiple_of(job.height * job.width) && first < pixels
+                })
+        };
+        assert!(tiles.iter().all(is_within), "tiles inside the maps");
+    }
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
     unsafe {
@@ -134,7 +169,12 @@ unsafe fn sweep<V: Vector, const P: usize, const H: usize, const N: usize>(
 ) {
     let (across, down) = (job.width.div_ceil(2), job.height.div_ceil(2));
     let images = job.source.len() / (job.height * job.width * job.channels);
-    let total = images * across * down;
+    let total = match job.wanted {
+        Wanted::All => images * across * down,
+        Wanted::Some(tiles) => tiles.len(),
+    };
+    let border = job.wanted.border();
+    let ends = (job.height - border, job.width - border, job.width);
     let panels = job.target.panels();
     let per_tile = SIDE * (job.channels + 2 * job.target.stride);
     // Blocks of about the same size: a small last one would read all weights for little.
@@ -148,11 +188,14 @@ unsafe fn sweep<V: Vector, const P: usize, const H: usize, const N: usize>(
     for first in (0..total).step_by(block) {
         let count = block.min(total - first);
         patches.tiles.clear();
-        patches.tiles.extend((first..first + count).map(|index| {
-            let (image, index) = (index / (across * down), index % (across * down));
-            let (row, column) = (2 * (index / across), 2 * (index % across));
-            Tile { pixel: (image * job.height + row) * job.width + column, row, column }
-        }));
+        match job.wanted {
+            Wanted::Some(tiles) => patches.tiles.extend_from_slice(&tiles[first..first + count]),
+            Wanted::All => patches.tiles.extend((first..first + count).map(|index| {
+                let (image, index) = (index / (across * down), index % (across * down));
+                let (row, column) = (2 * (index / across), 2 * (index % across));
+                Tile { pixel: (image * job.height + row) * job.width + column, row, column }
+            })),
+        }
         let groups = count.div_ceil(P);
         // The last group repeats its last tile: the same code gives the same bits.
         patches.tiles.resize(groups * P, patches.tiles[count - 1]);
@@ -163,7 +206,8 @@ unsafe fn sweep<V: Vector, const P: usize, const H: usize, const N: usize>(
                 let weights = job.weights.as_ptr().add(row * SIDE * panels * job.channels * LANES);
                 let product = Products { channels: job.channels, panels, tiles: count };
                 multiply::<V, P, H, N>(product, weights, patches);
-                out_of_patches::<V, P>(&mut job.target, patches, row, count, job.height, job.width);
+                let target = &mut job.target;
+                out_of_patches::<V, P>(target, patches, row, count, ends);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::vector::Vector;
 
 /// Where four results lie: their first pixel over all images, and its row and column in its map.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Tile {
+pub(in super::super) struct Tile {
     pub pixel: usize,
     pub row: usize,
     pub column: usize,
@@ -65,7 +65,8 @@ pub(super) unsafe fn into_patches<V: Vector, const P: usize>(
     }
 }
 
-/// Adds row `row` of the products into `A' m A`; what is complete is finished.
+/// Adds row `row` of the products into `A' m A`; what is complete is finished, before `last_row` and `last_column`, in
+/// maps that are `width` wide.
 ///
 /// # Safety
 /// As [`into_patches`]; `target` must hold all pixels of the maps.
@@ -75,15 +76,14 @@ pub(super) unsafe fn out_of_patches<V: Vector, const P: usize>(
     patches: &mut Patches,
     row: usize,
     count: usize,
-    height: usize,
-    width: usize,
+    (last_row, last_column, width): (usize, usize, usize),
 ) {
     let Patches { tiles, products, sums, .. } = patches;
     let panels = target.panels();
     let plane = tiles.len() * target.stride;
     for (index, tile) in tiles[..count].iter().enumerate() {
-        let two_rows = tile.row + 1 < height;
-        let two_columns = tile.column + 1 < width;
+        let two_rows = tile.row + 1 < last_row;
+        let two_columns = tile.column + 1 < last_column;
         // SAFETY: the buffers were sized for all tiles, and the pixels lie in the maps.
         unsafe {
             let mut from = products.as_ptr().add(((index / P) * panels * P + index % P) * LANES);
