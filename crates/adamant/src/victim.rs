@@ -39,6 +39,20 @@ impl<S: Session> Victim for FrozenVictim<'_, S> {
         self.session.logits(images.view()).map_err(failed)
     }
 
+    fn remember(&mut self, images: &Images) -> Result<Logits, VictimError> {
+        self.passes.forward += images.count as u64;
+        self.session.remember(images.view()).map_err(failed)
+    }
+
+    fn logits_near(&mut self, near: &[usize], images: &Images) -> Result<Logits, VictimError> {
+        self.passes.forward += images.count as u64;
+        self.session.logits_near(near, images.view()).map_err(failed)
+    }
+
+    fn accept(&mut self, near: &[usize]) {
+        self.session.accept(near);
+    }
+
     fn input_gradient(
         &mut self,
         images: &Images,

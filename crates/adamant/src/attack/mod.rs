@@ -61,6 +61,21 @@ pub trait Victim {
     /// The logits of `images`. Counts one forward per image.
     fn logits(&mut self, images: &Images) -> Result<Logits, VictimError>;
 
+    /// The logits of `images`, which the victim may remember, instead of any before, so that questions about images
+    /// like them take less work. Counts one forward per image.
+    fn remember(&mut self, images: &Images) -> Result<Logits, VictimError> {
+        self.logits(images)
+    }
+
+    /// The logits of `images`, each much like the image remembered at its position in `near`; no position comes twice.
+    /// The answer is that of [`Victim::logits`]. Counts one forward per image, however much of it the victim knew.
+    fn logits_near(&mut self, _near: &[usize], images: &Images) -> Result<Logits, VictimError> {
+        self.logits(images)
+    }
+
+    /// Lets the victim remember, instead of the images at these positions, those it was last asked about.
+    fn accept(&mut self, _near: &[usize]) {}
+
     /// Logits, and the gradient by the pixels of a loss given by its gradient by the logits.
     ///
     /// `loss` receives the logits of some consecutive images, the position of the first of them in `images`, and a

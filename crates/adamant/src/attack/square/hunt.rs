@@ -186,12 +186,14 @@ impl<'a> Hunt<'a> {
         Window { row, column, side }
     }
 
-    /// Keeps a point that is better.
-    pub fn offer(&mut self, point: &[f32], gain: f64) {
-        if gain > self.gain {
+    /// Keeps a point that is better, and says whether it is.
+    pub fn offer(&mut self, point: &[f32], gain: f64) -> bool {
+        let is_better = gain > self.gain;
+        if is_better {
             self.best.copy_from_slice(point);
             self.gain = gain;
         }
+        is_better
     }
 }
 

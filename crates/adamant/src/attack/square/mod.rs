@@ -101,14 +101,21 @@ impl Square {
                     _ => hunts[position].propose(query - 1, &mut points.pixels),
                 }
             }
-            let logits = victim.logits(&points)?;
+            // All stand at first: an image is remembered at its position.
+            let logits = match query {
+                0 => victim.remember(&points)?,
+                _ => victim.logits_near(&standing, &points)?,
+            };
             let mut row = 0;
             let mut failed = None;
+            let mut better = Vec::new();
             standing.retain(|&position| {
                 let score = aims.score(position, logits.row(row));
                 // A wrong answer is kept whatever its margin: of equal logits the first is predicted.
                 let gain = if score.reached { f64::INFINITY } else { score.gain };
-                hunts[position].offer(points.one(row), gain);
+                if hunts[position].offer(points.one(row), gain) {
+                    better.push(position);
+                }
                 reached[position] = score.reached;
                 row += 1;
                 if score.gain.is_nan() {
@@ -116,6 +123,7 @@ impl Square {
                 }
                 !score.reached
             });
+            victim.accept(&better);
             if let Some(index) = failed {
                 let (attack, what) = (self.name.clone(), "margin");
                 return Err(AttackError::NonFinite { attack, step: query, what, index });
