@@ -87,6 +87,8 @@ fn run_on(
     let search = SearchPath::from_environment();
     let dataset = Arc::new(plan.load(Part::Train, &search)?);
     begin::agree_on_images(ranks, &dataset)?;
+    // What the model will be judged on has to be there before hours are spent on it.
+    let judged = run.as_ref().map(|_| plan.load(Part::Test, &search)).transpose()?;
     if let Some(memory) = arguments.memory {
         engine = budget::within(engine, memory, &plan, &dataset, settings)?;
     }
@@ -100,7 +102,7 @@ fn run_on(
         checkpoint_now: &signals.checkpoint_now,
     };
     *known = Known::ToAll;
-    let Some(mut run) = run else {
+    let (Some(mut run), Some(judged)) = (run, judged) else {
         let outcome = engine.pool().install(|| follow(&setting));
         return match outcome {
             Err(TrainError::Interrupted { .. }) => Ok(ExitCode::SUCCESS),
@@ -115,7 +117,7 @@ fn run_on(
         Ok(state) => {
             // Nothing is left to save: from here on the first signal ends the process at once.
             signals.interrupt.store(true, Ordering::SeqCst);
-            judge::judge(&engine, &plan, &run, state.seconds, settings)?;
+            judge::judge(&engine, &plan, &run, &judged, state.seconds, settings)?;
             let page = crate::report::of_run(run.folder(), settings)?;
             settings.remark(format_args!("report      {}", page.display()));
         }

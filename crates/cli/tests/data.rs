@@ -253,3 +253,25 @@ fn a_source_with_one_part_is_described_as_that_part() {
     assert_eq!(json["parts"][0]["part"], "test");
     assert_eq!(json["parts"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn training_without_the_images_that_judge_it_ends_before_it_begins() {
+    let home = tempfile::tempdir().unwrap();
+    let data = ninety_images(home.path());
+    let (whole, shards) = (home.path().join("whole"), home.path().join("shards"));
+    let arguments = ["data", "prepare", &data, "--out", whole.to_str().unwrap(), "--shards"];
+    let output = adamant(home.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    fs::create_dir(&shards).unwrap();
+    let tars = contents(&whole).into_iter().filter(|(name, _)| name.ends_with(".tar"));
+    for (number, (_, bytes)) in tars.enumerate() {
+        fs::write(shards.join(format!("train-{number}.tar")), bytes).unwrap();
+    }
+    let (source, run) = (format!("shards:{}", shards.display()), home.path().join("run"));
+    let arguments = ["train", "--data", &source, "--out", run.to_str().unwrap()];
+    let output = adamant(home.path(), &[&arguments[..], &["--set=data.validation=10"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.contains("0 of the test part"), "{message}");
+    assert!(!run.join("last.safetensors").exists(), "nothing was trained");
+}

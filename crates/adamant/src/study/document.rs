@@ -13,6 +13,7 @@ use crate::report::chart::{Axis, Chart, Curve, Hue, Mark, Name, Point, Row, Rows
 use crate::report::number::thousands;
 use crate::report::page::{Cell, Column, Emphasis, Figure, Page, Table, Text, Tone};
 use crate::spread::{summary, t975};
+use std::collections::BTreeSet;
 
 /// Verdicts first, then figure and table of every regime, then what a reader must know.
 pub(super) fn document(
@@ -57,37 +58,55 @@ fn verdicts(page: &mut Page, study: &Study, findings: &[Finding], claims: &[Clai
     if findings.is_empty() {
         page.paragraph("Not run yet.");
     }
-    let words =
-        ["claim", "compared", "regime", "our figure", "resolution", "the paper's", "verdict"];
-    let mut table = Table {
-        columns: words.map(|word| Column::Words(word.into())).to_vec(),
-        ..Table::default()
-    };
+    let mut told = BTreeSet::new();
     for finding in findings {
-        let claim = claims.iter().find(|claim| claim.id == finding.claim);
-        let (statement, paper) = claim.map_or(("", ""), |c| (&c.statement, &c.paper));
+        if told.insert(&*finding.claim) {
+            let own = findings.iter().filter(|other| other.claim == finding.claim);
+            of_claim(page, &finding.claim, claims, own);
+        }
+    }
+    let has = |wanted: fn(&Rule) -> bool| study.tests.iter().any(|test| wanted(&test.rule));
+    if has(|rule| matches!(rule, Rule::Contrast { .. })) {
+        page.paragraph(rule_text("The rule", CONTRAST_RULE));
+    }
+    if has(|rule| matches!(rule, Rule::Trend { .. })) {
+        page.paragraph(rule_text("The rule of trends", TREND_RULE));
+    }
+}
+
+/// A claim in words, and what was found about it.
+fn of_claim<'a>(
+    page: &mut Page,
+    id: &str,
+    claims: &[Claim],
+    findings: impl Iterator<Item = &'a Finding>,
+) {
+    let claim = claims.iter().find(|claim| claim.id == id);
+    let (statement, paper) = claim.map_or(("", ""), |c| (&c.statement, &c.paper));
+    let text = Text::new().strong(id).plain(format!(" {statement}. "));
+    page.paragraph(text.quiet(format!("The paper: {paper}.")));
+    let words = ["compared", "regime", "our figure", "resolution", "verdict"];
+    let columns = words.map(|word| Column::Words(word.into())).to_vec();
+    let mut table = Table { columns, ..Table::default() };
+    for finding in findings {
         let emphasis = match finding.verdict {
             Verdict::Undecided => Emphasis::Usual,
             _ => Emphasis::Strong,
         };
         table.rows.push(vec![
-            Cell::from(Text::new().strong(&*finding.claim).plain(format!(" {statement}"))),
             finding.what.as_str().into(),
             finding.regime.as_str().into(),
             figure_text(finding).into(),
             resolution_text(finding).into(),
-            paper.into(),
             Cell { text: finding.verdict.to_string().into(), emphasis, ..Cell::default() },
         ]);
     }
     page.table(table);
-    let has = |wanted: fn(&Rule) -> bool| study.tests.iter().any(|test| wanted(&test.rule));
-    if has(|rule| matches!(rule, Rule::Contrast { .. })) {
-        page.paragraph(Text::new().quiet(format!("The rule: {CONTRAST_RULE}")));
-    }
-    if has(|rule| matches!(rule, Rule::Trend { .. })) {
-        page.paragraph(Text::new().quiet(format!("The rule of trends: {TREND_RULE}")));
-    }
+}
+
+/// A rule as Markdown has it, without its stars.
+fn rule_text(head: &str, rule: &str) -> Text {
+    Text::new().quiet(format!("{head}: {}", rule.replace("**", "")))
 }
 
 /// A row for every arm, a dot for every shown quantity.

@@ -4,7 +4,7 @@ use crate::output::{percent, print, table};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use adamant::attack;
-use adamant::data::{Dataset, Part, SearchPath, hold_out};
+use adamant::data::{Dataset, Part, hold_out};
 use adamant::evaluate::{
     Conduct, EvaluateError, Evaluation, Evaluator, Fingerprint, Flag, Interval, LEDGER, Ledger,
     Protocol, Samples, Subject, branch_name,
@@ -36,7 +36,7 @@ struct Bench<'a> {
     settings: &'a Settings,
 }
 
-/// Judges best and last model of a run through every branch it has trained, and shows the figures and where they are.
+/// Judges best and last model of a run on `dataset`, the test images, through every branch it has trained, and shows the figures and where they are.
 ///
 /// The best model's judged branch lies in the run folder, everything else in a folder of its own. Each has a ledger, so
 /// that a judgement that was broken off goes on where it was.
@@ -44,16 +44,16 @@ pub fn judge(
     engine: &CpuEngine,
     plan: &Plan,
     run: &Run,
+    dataset: &Dataset,
     seconds: f64,
     settings: &Settings,
 ) -> anyhow::Result<()> {
-    let dataset = plan.load(Part::Test, &SearchPath::from_environment())?;
     let indices: Vec<u64> = match dataset.part() {
         // Judging on what was learned would be worth nothing; the held-out images only chose the best step.
         Part::Whole => hold_out(dataset.len(), plan.validation, plan.seed)?.validation,
         Part::Train | Part::Test => (0..dataset.len() as u64).collect(),
     };
-    let bench = Bench { engine, plan, run, dataset: &dataset, indices: &indices, settings };
+    let bench = Bench { engine, plan, run, dataset, indices: &indices, settings };
     let best = Network::read(&run.folder().join(BEST))?;
     let last = Network::read(&run.folder().join(LAST))?;
     let bests = bench.model(BEST, &best)?;

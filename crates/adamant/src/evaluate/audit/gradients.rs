@@ -44,8 +44,12 @@ pub(super) fn measure<A: Frozen, J: Frozen, S>(
     let gradient = gradients(attacked, AttackLoss::Margin, batch, stream)?;
     let is_finite = |image: &usize| gradient.one(*image).iter().all(|g| g.is_finite());
     let is_zero = |image: &usize| gradient.one(*image).iter().all(|&g| g == 0.0);
-    let forward = logits_in_tiles(attacked, &moved(batch, &gradient, WIDTH))?;
-    let backward = logits_in_tiles(attacked, &moved(batch, &gradient, -WIDTH))?;
+    let outputs = |by| match networks.reference {
+        // So small a step is lost in the rounding of a lower precision.
+        Some(reference) => logits_in_tiles(reference, &moved(batch, &gradient, by)),
+        None => logits_in_tiles(attacked, &moved(batch, &gradient, by)),
+    };
+    let (forward, backward) = (outputs(WIDTH)?, outputs(-WIDTH)?);
     let disagrees = |image: &usize| {
         let value = |logits: &Logits| margin(logits.row(*image), batch.labels[*image]);
         let measured = (value(&forward) - value(&backward)) / f64::from(2.0 * WIDTH);
