@@ -149,35 +149,48 @@ fn carry(
     }
 }
 
-/// Every message is preceded by the name of its operation, so that ranks out of step are told.
-fn framed(operation: &str, message: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + operation.len() + message.len());
-    bytes.push(u8::try_from(operation.len()).expect("an operation has a short name"));
-    bytes.extend_from_slice(operation.as_bytes());
-    bytes.extend_from_slice(message);
-    bytes
+/// What precedes a message: its length, and the name of its operation, so that ranks out of step are told.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    length: u64,
+    name: [u8; Self::NAME],
 }
 
-/// Takes a message out of its frame.
-fn unframed(
-    operation: &'static str,
-    other: usize,
-    mut bytes: Vec<u8>,
-) -> Result<Vec<u8>, CollectiveError> {
-    let length = bytes.first().map_or(0, |&length| usize::from(length));
-    let name = bytes.get(1..1 + length).unwrap_or_default();
-    if name != operation.as_bytes() {
-        let found = String::from_utf8_lossy(name).into_owned();
-        return Err(CollectiveError::OutOfStep { operation, other, found });
+impl Header {
+    const NAME: usize = 24;
+    const BYTES: usize = 8 + Self::NAME;
+
+    fn bytes(operation: &str, length: usize) -> [u8; Self::BYTES] {
+        assert!(operation.len() <= Self::NAME, "{operation} is too long for a header");
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&(length as u64).to_le_bytes());
+        bytes[8..8 + operation.len()].copy_from_slice(operation.as_bytes());
+        bytes
     }
-    bytes.drain(..1 + length);
-    Ok(bytes)
+
+    fn read(bytes: [u8; Self::BYTES]) -> Self {
+        let (length, name) = bytes.split_first_chunk().expect("a header has a length");
+        let name = name.try_into().expect("the rest of a header is its name");
+        Self { length: u64::from_le_bytes(*length), name }
+    }
+
+    /// Whether the other rank does the same. Errors: `OutOfStep`.
+    fn check(&self, operation: &'static str, other: usize) -> Result<(), CollectiveError> {
+        let found = String::from_utf8_lossy(&self.name);
+        match found.trim_end_matches('\0') {
+            same if same == operation => Ok(()),
+            found => {
+                let found = found.to_string();
+                Err(CollectiveError::OutOfStep { operation, other, found })
+            }
+        }
+    }
 }
 
 /// Messages longer than an `int` counts travel in pieces; pieces also bound what the library copies at a time.
 const PIECE: usize = 64 << 20;
-/// Lengths first, then pieces: messages of one pair and tag do not overtake each other.
-const LENGTH: Tag = 1;
+/// Headers first, then pieces: messages of one pair and tag do not overtake each other.
+const HEADER: Tag = 1;
 const CONTENT: Tag = 2;
 
 /// Sends and receives without blocking; answers when all is done, or names the missing ranks when the time is over.
@@ -191,38 +204,35 @@ fn exchange(
 ) {
     let rank = world.rank() as usize;
     let own = std::mem::take(&mut messages[rank]);
-    let outgoing: Vec<Vec<u8>> =
-        messages.iter().map(|message| framed(operation, message)).collect();
-    drop(messages);
-    let others: Vec<usize> = (0..outgoing.len()).filter(|&other| other != rank).collect();
-    let lengths: Vec<u64> = outgoing.iter().map(|bytes| bytes.len() as u64).collect();
-    let mut incoming_lengths = vec![0_u64; outgoing.len()];
+    let others: Vec<usize> = (0..messages.len()).filter(|&other| other != rank).collect();
+    let headers: Vec<[u8; Header::BYTES]> =
+        messages.iter().map(|message| Header::bytes(operation, message.len())).collect();
+    let mut incoming_headers = vec![[0; Header::BYTES]; messages.len()];
     let mut watch = Watch { world, limit, operation, inbox, outbox, last: mpi::time() };
-    // Lengths and contents leave at once; contents can be received when their lengths are known.
+    // Headers and contents leave at once; contents can be received when their lengths are known.
     scope(|sends| {
         let mut leaving: Vec<Pending<'_, '_, [u8]>> = Vec::new();
         for &other in &others {
-            for piece in outgoing[other].chunks(PIECE) {
-                let to = world.process_at_rank(other as Rank);
+            let to = world.process_at_rank(other as Rank);
+            let header = &headers[other][..];
+            leaving.push((other, to.immediate_send_with_tag(sends, header, HEADER)));
+            for piece in messages[other].chunks(PIECE) {
                 leaving.push((other, to.immediate_send_with_tag(sends, piece, CONTENT)));
             }
         }
         scope(|first| {
-            let mut pending: Vec<Pending<'_, '_, u64>> = Vec::new();
-            let mut incoming: Vec<Pending<'_, '_, u64>> = Vec::new();
-            for (other, slot) in incoming_lengths.iter_mut().enumerate().filter(|&(o, _)| o != rank)
+            let mut pending: Vec<Pending<'_, '_, [u8]>> = Vec::new();
+            for (other, slot) in incoming_headers.iter_mut().enumerate().filter(|&(o, _)| o != rank)
             {
-                let process = world.process_at_rank(other as Rank);
-                incoming
-                    .push((other, process.immediate_receive_into_with_tag(first, slot, LENGTH)));
-                let length = &lengths[other];
-                pending.push((other, process.immediate_send_with_tag(first, length, LENGTH)));
+                let from = world.process_at_rank(other as Rank);
+                let request = from.immediate_receive_into_with_tag(first, &mut slot[..], HEADER);
+                pending.push((other, request));
             }
-            watch.all_of(incoming);
             watch.all_of(pending);
         });
+        let headers: Vec<Header> = incoming_headers.iter().map(|&h| Header::read(h)).collect();
         let mut incoming: Vec<Vec<u8>> =
-            incoming_lengths.iter().map(|&length| vec![0; length as usize]).collect();
+            headers.iter().map(|header| vec![0; header.length as usize]).collect();
         scope(|second| {
             let mut pending: Vec<Pending<'_, '_, [u8]>> = Vec::new();
             for (other, bytes) in incoming.iter_mut().enumerate().filter(|&(o, _)| o != rank) {
@@ -237,16 +247,10 @@ fn exchange(
             watch.all_of(pending);
         });
         watch.all_of(leaving);
-        let answer = incoming.into_iter().enumerate().map(|(other, bytes)| match other == rank {
-            true => Ok(Vec::new()),
-            false => unframed(operation, other, bytes),
-        });
-        let answer = answer.collect::<Result<Vec<_>, _>>().map(|mut all| {
-            all[rank] = own;
-            all
-        });
+        let in_step = others.iter().try_for_each(|&o| headers[o].check(operation, o));
+        incoming[rank] = own;
         // The receiver is gone only when the program ends.
-        drop(outbox.send(answer));
+        drop(outbox.send(in_step.map(|()| incoming)));
     });
 }
 
