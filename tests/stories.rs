@@ -282,6 +282,26 @@ fn a_plan_for_many_machines_is_made_from_a_measurement_of_one() {
     refused(&plan(&[]), &["bench.json", "arch", "adamant bench"]);
 }
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn g30_a_program_without_mpi_refuses_to_be_one_of_several_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for launcher in ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"]
+    {
+        for command in ["train", "evaluate"] {
+            let mut started = bare();
+            started.arg(command).arg("--out").arg(&out).env_remove("PMIX_RANK").env(launcher, "2");
+            if command == "evaluate" {
+                started.arg("model.safetensors");
+            }
+            let told = ["an MPI launcher has started 2 of this program", "--features mpi"];
+            refused(&started.output().unwrap(), &told);
+            assert!(!out.exists(), "{launcher} {command}: a folder was made before it was refused");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_architecture_lists_the_names_there_are() {
     let output = bare().args(["models", "resnet51"]).output().unwrap();

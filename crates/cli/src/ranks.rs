@@ -1,6 +1,5 @@
 //! The ranks that a launcher started, or this process alone.
 
-#[cfg(not(feature = "mpi"))]
 use crate::failure::OrWrongUsage;
 use crate::settings::Settings;
 use collective::{Collective, CollectiveError, Solo};
@@ -15,13 +14,15 @@ pub enum World {
     Mpi(collective::Mpi),
 }
 
-/// What launchers tell every process: the number of ranks, for Open MPI, for MPICH and its kin, for Slurm with PMIx.
-const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
+/// What launchers tell every process: the number of ranks, for Open MPI, for MPICH and its kin, for Slurm's srun. The tasks
+/// of a whole Slurm job are not asked for: its batch script has them too, and starts one process.
+const SIZES: [&str; 4] =
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"];
 
 impl World {
     /// Joins the launcher's world; without a launcher MPI is not touched.
     ///
-    /// Errors: a launcher, but a program without MPI; the library's.
+    /// Errors: a launcher, but a program without MPI, or one whose MPI does not know the launcher; the library's.
     pub fn join(limit: Duration) -> anyhow::Result<Self> {
         let told = |name: &&str| std::env::var(name).ok()?.parse::<usize>().ok();
         match SIZES.iter().find_map(told) {
@@ -31,8 +32,17 @@ impl World {
     }
 
     #[cfg(feature = "mpi")]
-    fn join_launched(_size: Option<usize>, limit: Duration) -> anyhow::Result<Self> {
-        Ok(Self::Mpi(collective::Mpi::join(limit)?))
+    fn join_launched(size: Option<usize>, limit: Duration) -> anyhow::Result<Self> {
+        let mpi = collective::Mpi::join(limit)?;
+        match size {
+            // Each would train the same run by itself.
+            Some(size) if size > 1 && mpi.world_size() == 1 => Err(anyhow::anyhow!(
+                "a launcher has started {size} of this program, but MPI knows of one\n  \
+                 hint: a launcher of the MPI that this program was built with; with Slurm, srun --mpi=pmix"
+            ))
+            .or_wrong_usage(),
+            _ => Ok(Self::Mpi(mpi)),
+        }
     }
 
     #[cfg(not(feature = "mpi"))]
