@@ -32,6 +32,9 @@ pub enum EngineError {
         /// Values per channel found.
         count: usize,
     },
+    /// Ranks that share a batch norm could not meet.
+    #[error(transparent)]
+    Pool(#[from] crate::PoolError),
     /// No plan for a training step fits the memory allowed.
     #[error(
         "a training step needs at least {}, the memory allowed is {}\n  \

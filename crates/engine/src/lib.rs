@@ -9,11 +9,13 @@
 pub mod cpu;
 mod error;
 mod observe;
+mod pool;
 
 pub use error::EngineError;
 pub use kernels::mapping::{Mapping, OutOfMapping};
 pub use kernels::priority::lower_thread_priority;
 pub use observe::{Direction, Observable, StepDescription, StepObserver, Unobserved};
+pub use pool::{MomentPool, PoolError};
 
 use network::{Domain, Moments, Network, ParameterId, Pass, Shape};
 
@@ -135,6 +137,31 @@ pub trait Engine: Sync {
         });
         Ok(())
     }
+
+    /// As [`Engine::record`] of this rank's share of a batch, where batch norms normalise by the statistics of the whole:
+    /// every rank calls it with the same network and pass, also one whose share is empty. Moments are those of the whole.
+    ///
+    /// Errors: as [`Engine::record`]; `Pool`. Source: Zhang et al. 2018 (EncNet), synchronised batch normalisation.
+    fn record_pooled(
+        &self,
+        network: &Network,
+        images: ImagesView<'_>,
+        pass: &Pass,
+        pool: &dyn MomentPool,
+    ) -> Result<(Logits, Self::Recording), EngineError>;
+
+    /// As [`Engine::backward_by_parameter`] of a recording made by [`Engine::record_pooled`]: the gradient of the ranks' sum of
+    /// `sum(logits * logit_gradient)`, of which each rank is given its images' part; the parts add up to it.
+    ///
+    /// Errors: as [`Engine::backward`]; `Pool`.
+    fn backward_pooled(
+        &self,
+        network: &Network,
+        recording: &Self::Recording,
+        logit_gradient: &Logits,
+        pool: &dyn MomentPool,
+        finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
+    ) -> Result<(), EngineError>;
 
     /// Takes back parameter gradients that nobody needs any more: the next backward writes into their memory.
     fn recycle(&self, gradients: Vec<Vec<f32>>) {

@@ -3,12 +3,14 @@
 use super::sections::ForwardKind;
 use crate::image::{Images, Logits};
 use crate::objective::Loss;
-use engine::{Engine, EngineError, Recording};
+use engine::{Engine, EngineError, MomentPool, Recording};
 use network::{Domain, Domains, Moments, Network, ParameterId, Pass, Statistics};
 
 /// One forward that can be differentiated; clean images come first.
 pub struct Forwarded<R> {
     recording: R,
+    /// Which of the step's forwards it is, those that met no image included.
+    place: usize,
     clean: usize,
     adversarial: usize,
 }
@@ -37,6 +39,41 @@ pub fn forward<E: Engine>(
     kind: ForwardKind,
     statistics: Statistics,
 ) -> Result<Answers<E::Recording>, EngineError> {
+    let record = |images: &Images, pass: &Pass| engine.record(network, images.view(), pass);
+    show(network, (clean, adversarial), kind, statistics, Empty::Skipped, record)
+}
+
+/// As [`forward`] with batch statistics, of this rank's images out of a batch that all ranks share.
+///
+/// Errors: the engine's.
+pub fn forward_pooled<E: Engine>(
+    engine: &E,
+    network: &Network,
+    pool: &dyn MomentPool,
+    (clean, adversarial): (&Images, &Images),
+    kind: ForwardKind,
+) -> Result<Answers<E::Recording>, EngineError> {
+    let record =
+        |images: &Images, pass: &Pass| engine.record_pooled(network, images.view(), pass, pool);
+    // Another rank may have images of a kind that this one lacks.
+    show(network, (clean, adversarial), kind, Statistics::Batch, Empty::Shown, record)
+}
+
+/// What becomes of a forward without images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Empty {
+    Skipped,
+    Shown,
+}
+
+fn show<R>(
+    network: &Network,
+    (clean, adversarial): (&Images, &Images),
+    kind: ForwardKind,
+    statistics: Statistics,
+    empty: Empty,
+    record: impl Fn(&Images, &Pass) -> Result<(Logits, R), EngineError>,
+) -> Result<Answers<R>, EngineError> {
     let none = Images::zeros(0, clean.shape);
     let passes = match kind {
         ForwardKind::Concatenated => vec![(clean, adversarial)],
@@ -47,33 +84,34 @@ pub fn forward<E: Engine>(
         adversarial: Logits::zeros(0, network.graph.classes),
         forwards: Vec::new(),
     };
-    for (clean, adversarial) in passes {
-        if clean.count + adversarial.count == 0 {
+    for (place, (clean, adversarial)) in passes.into_iter().enumerate() {
+        if clean.count + adversarial.count == 0 && empty == Empty::Skipped {
             continue;
         }
         let (images, domains) = concatenate(clean, adversarial);
         let pass = Pass { statistics, domains: Domains::PerImage(domains) };
-        let (logits, recording) = engine.record(network, images.view(), &pass)?;
+        let (logits, recording) = record(&images, &pass)?;
         let (first, second) = logits.values.split_at(clean.count * logits.classes);
         answers.clean.values.extend_from_slice(first);
         answers.clean.count += clean.count;
         answers.adversarial.values.extend_from_slice(second);
         answers.adversarial.count += adversarial.count;
         let (clean, adversarial) = (clean.count, adversarial.count);
-        answers.forwards.push(Forwarded { recording, clean, adversarial });
+        answers.forwards.push(Forwarded { recording, place, clean, adversarial });
     }
     Ok(answers)
 }
 
 impl<R: Recording> Answers<R> {
     /// The gradient of a loss by the parameters, summed over the forwards in their order; each learnt parameter's is handed out
-    /// once, by position, as soon as the last backward has completed it.
+    /// once, by position, as soon as the last backward has completed it. With a pool the forwards were [`forward_pooled`].
     ///
     /// Errors: the engine's; then some are missing.
     pub fn backward<E: Engine<Recording = R>>(
         &self,
         engine: &E,
         network: &Network,
+        pool: Option<&dyn MomentPool>,
         loss: &Loss,
         finished: &mut (dyn FnMut(usize, Vec<f32>) + Send),
     ) -> Result<(), EngineError> {
@@ -97,7 +135,13 @@ impl<R: Recording> Answers<R> {
                     false => sums[id.0] = sum,
                 }
             };
-            engine.backward_by_parameter(network, &forward.recording, &by_logits, &mut add)?;
+            let recording = &forward.recording;
+            match pool {
+                None => engine.backward_by_parameter(network, recording, &by_logits, &mut add)?,
+                Some(pool) => {
+                    engine.backward_pooled(network, recording, &by_logits, pool, &mut add)?;
+                }
+            }
         }
         Ok(())
     }
@@ -110,7 +154,7 @@ impl<R: Recording> Answers<R> {
             ForwardKind::TwoPasses => {
                 let mut found = vec![Moments::default(); 2];
                 for forward in &self.forwards {
-                    found[usize::from(forward.adversarial > 0)] = moments(forward);
+                    found[forward.place] = moments(forward);
                 }
                 found
             }

@@ -4,7 +4,7 @@ use super::plan::{ConsistentPhase, EvaluationPlan};
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use super::sections::{
-    ActivationKind, CoinScopeKind, FromEpoch, GoalKind, InputScaling as ScalingKind,
+    ActivationKind, BatchMoments, CoinScopeKind, FromEpoch, GoalKind, InputScaling as ScalingKind,
     LearningRateScaling, NormKind, ObjectiveKind, ScheduleKind, StartKind, StepRule, WeightingKind,
 };
 use crate::attack::{self, AttackDefaults, Pgd, PgdSettings};
@@ -263,6 +263,19 @@ pub(super) fn consistent(recipe: &Recipe) -> Result<Option<ConsistentPhase>, Rec
     }
     let from_epoch = small(recipe, key, epoch)?;
     Ok(Some(ConsistentPhase { from_epoch, statistics: recipe.training.frozen_statistics }))
+}
+
+/// Whose statistics normalise.
+pub(super) fn moments(recipe: &Recipe) -> Result<BatchMoments, RecipeError> {
+    let found = recipe.training.batch_moments;
+    let crafts_with_batch = recipe.attack.crafting_statistics == network::Statistics::Batch;
+    if found == BatchMoments::Synchronised && crafts_with_batch {
+        let hint = "synchronised batch norm attacks with running statistics: an attack on a worker's own batch would meet \
+                    another network than training; or training.batch_moments = \"local\"";
+        let key = "attack.crafting_statistics";
+        return Err(recipe.value_error(key, "\"running\"", Some(hint)));
+    }
+    Ok(found)
 }
 
 /// Time between checkpoints.

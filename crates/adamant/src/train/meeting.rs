@@ -3,7 +3,7 @@
 //! Workers are added up in a [`collective::Tree`], so the bits do not depend on which rank stands for which worker. A step
 //! that one rank cannot finish is finished by none: it hears of that after the sums, in which a rank that failed takes part.
 
-use super::buckets::Gathering;
+use super::buckets::{Gathering, OverlapKind};
 use super::error::TrainError;
 use super::fault::Fault;
 use super::plan::Plan;
@@ -107,10 +107,16 @@ pub(super) fn meet(
     work: impl FnOnce(&mut Gathering<'_>) -> Result<Own, TrainError>,
     computed: impl FnOnce(),
 ) -> Result<Met, TrainError> {
-    let Plan { wire, workers, overlap, .. } = *plan;
+    let Plan { wire, workers, mut overlap, .. } = *plan;
+    if plan.shares_moments() {
+        // The ranks meet within the backward: what travels behind it would come between.
+        overlap.kind = OverlapKind::None;
+    }
     let (size, parameters) = (ranks.world_size(), &network.parameters);
     let ((own, gathered), sums) = sum_behind(ranks, wire, |post| {
-        let counts = (workers / size, workers);
+        // Workers that share their moments give one gradient for all of a rank's.
+        let own = if plan.shares_moments() { 1 } else { workers / size };
+        let counts = (own, workers);
         let mut gathering = Gathering::new(post, parameters, overlap, size, counts);
         let own = work(&mut gathering);
         let gathered = gathering.end(parameters);
@@ -118,7 +124,7 @@ pub(super) fn meet(
         (own, gathered)
     });
     let sums = sums?;
-    let (own, told) = together(ranks, own)?;
+    let (own, told) = together(ranks, own, |own| own.told.clone())?;
     let told = Told::pooled(&told);
     let mut gradients = gathered.with(&sums);
     if workers > 1 {
@@ -126,6 +132,7 @@ pub(super) fn meet(
         gradients.iter_mut().flatten().for_each(|gradient| *gradient /= images);
     }
     let moments = match workers {
+        _ if plan.shares_moments() => own.moments.into_iter().next().expect("a rank has images"),
         1 => own.moments.into_iter().next().expect("a rank has a worker"),
         _ => pooling::pool(ranks, network, &own.moments)?,
     };
@@ -133,17 +140,20 @@ pub(super) fn meet(
 }
 
 /// Tells how this rank fared and hears of the others.
-fn together(
+///
+/// Errors: as [`meet`].
+pub(super) fn together<T>(
     ranks: &dyn Collective,
-    own: Result<Own, TrainError>,
-) -> Result<(Own, Vec<Told>), TrainError> {
+    own: Result<T, TrainError>,
+    tell: impl Fn(&T) -> Vec<Told>,
+) -> Result<(T, Vec<Told>), TrainError> {
     if ranks.world_size() == 1 {
         let own = own?;
-        let told = own.told.clone();
+        let told = tell(&own);
         return Ok((own, told));
     }
     let outcome = match &own {
-        Ok(own) => Outcome::Done(own.told.clone()),
+        Ok(own) => Outcome::Done(tell(own)),
         Err(TrainError::NonFinite(fault)) => {
             let Fault { step, what, layer, images } = &**fault;
             let (what, layer, images) = (what.clone(), layer.clone(), images.clone());

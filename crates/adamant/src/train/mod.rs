@@ -33,6 +33,7 @@ pub mod run;
 pub mod sections;
 pub mod store;
 pub mod survey;
+mod synchronised;
 pub mod trainer;
 mod training_section;
 pub mod validation;

@@ -5,14 +5,14 @@
 use super::buckets::Overlap;
 use super::data_section;
 use super::meaning::{
-    adversary, architecture, branches, consistent, evaluation, loss_limit, minutes, objective,
-    optimizer, require, schedule, small,
+    adversary, architecture, branches, consistent, evaluation, loss_limit, minutes, moments,
+    objective, optimizer, require, schedule, small,
 };
 use super::precision::PrecisionKind;
 use super::recipe::Recipe;
 use super::recipe_error::RecipeError;
 use super::sections::{
-    DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting, WireKind,
+    BatchMoments, DomainKind, ForwardKind, FrozenStatistics, OnNonFinite, OnOverfitting, WireKind,
 };
 use crate::attack::{AttackDefaults, Pgd};
 use crate::data::{
@@ -62,6 +62,8 @@ pub struct Plan {
     pub epochs: u32,
     /// How many workers share a batch.
     pub workers: usize,
+    /// Whose images the batch statistics of a training forward are of.
+    pub moments: BatchMoments,
     /// How gradients travel between ranks.
     pub wire: Wire,
     /// When gradients travel between ranks, and how many together.
@@ -177,6 +179,7 @@ impl Plan {
             consistent: consistent(recipe)?,
             epochs: small(recipe, "training.epochs", training.epochs)?,
             workers: training.workers.max(1),
+            moments: moments(recipe)?,
             wire: match training.wire {
                 WireKind::F32 => Wire::F32,
                 WireKind::Bf16 => Wire::Bf16,
@@ -234,6 +237,11 @@ impl Plan {
     pub fn shows_adversarial_images(&self) -> bool {
         let draw = StepDraw { stream: Stream::new(self.seed), step: 0, rank: 0 };
         !self.objective.demand(self.loader.batch_size, &draw).adversarial.is_empty()
+    }
+
+    /// Whether several workers normalise by the statistics of all their images.
+    pub fn shares_moments(&self) -> bool {
+        self.moments == BatchMoments::Synchronised && self.workers > 1
     }
 
     /// The consistent phase, if `epoch` lies in it.

@@ -5,8 +5,8 @@
 
 pub use super::data_section::{CropKind, DataSection};
 pub use super::training_section::{
-    EvaluationSection, FromEpoch, FrozenStatistics, OnNonFinite, OnOverfitting, TrainingSection,
-    WireKind,
+    BatchMoments, EvaluationSection, FromEpoch, FrozenStatistics, OnNonFinite, OnOverfitting,
+    TrainingSection, WireKind,
 };
 use crate::threat::Norm;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -100,7 +100,10 @@ impl<E: Engine> Trainer<'_, E> {
         reached: &mut dyn FnMut(StepPart),
     ) -> Result<StepReport, TrainError> {
         let work = |gradients: &mut Gathering<'_>| {
-            let own = self.work(batch, parts, step, epoch, gradients);
+            let own = match self.plan.shares_moments() {
+                false => self.work(batch, parts, step, epoch, gradients),
+                true => self.work_as_one(batch, parts, step, epoch, gradients),
+            };
             own.map_err(|error| fault::explain(error, self, batch))
         };
         let computed = || reached(StepPart::Computed);
@@ -190,7 +193,7 @@ impl<E: Engine> Trainer<'_, E> {
         self.bounded(step, loss.total, batch)?;
         let images = batch.images.count;
         let mut add = |position, gradient| gradients.add(images, position, gradient);
-        answers.backward(self.engine, &self.network, &loss, &mut add).map_err(failed)?;
+        answers.backward(self.engine, &self.network, None, &loss, &mut add).map_err(failed)?;
         let moments = match phase.map(|phase| phase.statistics) {
             None => answers.moments(*kind),
             Some(FrozenStatistics::Frozen) => Vec::new(),
@@ -250,7 +253,7 @@ impl<E: Engine> Trainer<'_, E> {
     }
 
     /// The network as attacks meet it, where running statistics normalise; nothing of it changes (T2).
-    fn freeze(&self, step: u64) -> Result<Option<E::Frozen>, TrainError> {
+    pub(super) fn freeze(&self, step: u64) -> Result<Option<E::Frozen>, TrainError> {
         let crafting = self.plan.crafting;
         if crafting.statistics == Statistics::Batch || !self.plan.shows_adversarial_images() {
             return Ok(None);
@@ -261,7 +264,7 @@ impl<E: Engine> Trainer<'_, E> {
     }
 
     /// Adversarial images for `batch`, crafted against the network as it is.
-    fn perturb(
+    pub(super) fn perturb(
         &self,
         crafting: &Option<E::Frozen>,
         batch: &Batch,
@@ -312,7 +315,7 @@ impl<E: Engine> Trainer<'_, E> {
     }
 
     /// A loss far beyond that of guessing is the step before NaN.
-    fn bounded(&self, step: u64, loss: f64, batch: &Batch) -> Result<(), TrainError> {
+    pub(super) fn bounded(&self, step: u64, loss: f64, batch: &Batch) -> Result<(), TrainError> {
         let guessing = (self.network.graph.classes as f64).ln();
         match self.plan.loss_limit {
             Some(limit) if batch.images.count > 0 && loss > limit * guessing => {
@@ -327,7 +330,7 @@ impl<E: Engine> Trainer<'_, E> {
     }
 
     /// Draws are keyed by worker: which rank stands for it changes nothing.
-    fn draw(&self, step: u64, worker: usize) -> StepDraw {
+    pub(super) fn draw(&self, step: u64, worker: usize) -> StepDraw {
         let step = u32::try_from(step).expect("fewer than 2^32 steps");
         let rank = u32::try_from(worker).expect("fewer than 2^32 workers");
         StepDraw { stream: Stream::new(self.plan.seed), step, rank }
@@ -345,7 +348,7 @@ pub fn deal(plan: &Plan, collective: &dyn Collective) -> Result<Deal, TrainError
     Deal::to_ranks(workers, collective.rank(), ranks).ok_or(TrainError::Deal { workers, ranks })
 }
 
-fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainError> {
+pub(super) fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainError> {
     if found.is_finite() {
         Ok(())
     } else {
@@ -354,7 +357,7 @@ fn finite(step: u64, part: impl Fn() -> String, found: f64) -> Result<(), TrainE
 }
 
 /// How many images were right, and how many were shown.
-fn right(shown: &Shown<'_>, labels: &[u32]) -> (usize, usize) {
+pub(super) fn right(shown: &Shown<'_>, labels: &[u32]) -> (usize, usize) {
     let Shown { positions, logits } = shown;
     let is_right = |(row, &position): (usize, &usize)| {
         prediction(Logits::row(logits, row)) == labels[position]

@@ -15,9 +15,11 @@ pub struct TrainingSection {
     pub epochs: usize,
     /// Images of a step, over all ranks; clean counterparts come on top.
     pub batch_size: usize,
-    /// Workers that a batch is dealt to in equal shares, each with batch statistics and gradients of its own; 0 for one a
-    /// rank. Results depend on it, and not on how many ranks do the work.
+    /// Workers that a batch is dealt to in equal shares, each with gradients and (`batch_moments`) statistics of its own; 0
+    /// for one a rank. Results depend on it, and not on how many ranks do the work.
     pub workers: usize,
+    /// Whose images the batch statistics of a training forward are of.
+    pub batch_moments: BatchMoments,
     /// How gradients travel between ranks.
     pub wire: WireKind,
     /// When gradients travel between ranks. Results do not depend on it.
@@ -54,6 +56,7 @@ impl Default for TrainingSection {
             epochs: 8,
             batch_size: 128,
             workers: 0,
+            batch_moments: BatchMoments::Local,
             wire: WireKind::F32,
             overlap: OverlapKind::Backward,
             bucket_mib: 25,
@@ -70,6 +73,16 @@ impl Default for TrainingSection {
             precision: PrecisionKind::Auto,
         }
     }
+}
+
+/// Whose images the batch statistics of a training forward are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchMoments {
+    /// Each worker's own, as each GPU's in the paper's code.
+    Local,
+    /// Those of all workers: synchronised batch norm. Ranks meet in every batch norm.
+    Synchronised,
 }
 
 /// How gradients travel between ranks.

@@ -4,8 +4,8 @@ use super::table::*;
 use adamant::attack::loss::cross_entropy;
 use adamant::victim::BatchVictim;
 use engine::cpu::{CpuEngine, CpuFrozen, CpuRecording, CpuSettings, Isa};
-use engine::{EngineError, Gradients, ImagesView, Precision, Wants};
-use network::{Architecture, Domain, Network, NormChoice, Pass, Statistics};
+use engine::{EngineError, Gradients, ImagesView, MomentPool, Precision, Wants};
+use network::{Architecture, Domain, Network, NormChoice, ParameterId, Pass, Statistics};
 use std::sync::Mutex;
 
 /// The CPU engine, and what was asked of it.
@@ -44,6 +44,27 @@ impl engine::Engine for Spy {
     ) -> Result<Gradients, EngineError> {
         self.asked.lock().expect("no panic").last_mut().expect("a recording").1 = Some(wants);
         self.engine.backward(network, recording, gradient, wants)
+    }
+
+    fn record_pooled(
+        &self,
+        network: &Network,
+        images: ImagesView<'_>,
+        pass: &Pass,
+        pool: &dyn MomentPool,
+    ) -> Result<(Logits, CpuRecording), EngineError> {
+        self.engine.record_pooled(network, images, pass, pool)
+    }
+
+    fn backward_pooled(
+        &self,
+        network: &Network,
+        recording: &CpuRecording,
+        gradient: &Logits,
+        pool: &dyn MomentPool,
+        finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
+    ) -> Result<(), EngineError> {
+        self.engine.backward_pooled(network, recording, gradient, pool, finished)
     }
 
     fn freeze(

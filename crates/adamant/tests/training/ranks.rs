@@ -116,6 +116,65 @@ fn g30_workers_change_only_the_order_of_sums_where_statistics_are_running() {
     assert!(apart > 0.0 && apart / largest < 1e-4, "{}", apart / largest);
 }
 
+/// With synchronised batch norm 1 x 16, 2 x 8 and 4 x 4 images are one batch: parameters and running statistics differ by the
+/// order of sums only. Largest difference after 20 steps relative to the largest value: 1e-4 as above.
+#[test]
+fn g30_synchronised_batch_norm_trains_the_network_of_the_whole_batch() {
+    let trained_values = |sets: &[&str], ranks| -> Vec<f32> {
+        let folder = trained(&recipe_of(sets), ranks);
+        let network = Network::read(&folder.path().join(LAST)).unwrap();
+        network.parameters.iter().flat_map(|p| p.values.clone()).collect()
+    };
+    let apart = |left: &[f32], right: &[f32]| {
+        let largest = left.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let pairs = left.iter().zip(right);
+        pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / largest
+    };
+    let synchronised = "training.batch_moments=synchronised";
+    for kind in [
+        &["objective.kind=standard", "network.norm=batch"][..],
+        &["training.batch_size=15", "objective.forward=two-passes"],
+        &["training.freeze_statistics_from_epoch=3", "training.frozen_statistics=ema"],
+    ] {
+        let with = |sets: &[&'static str]| [kind, sets].concat();
+        let one = trained_values(&with(&["training.workers=4", synchronised]), 1);
+        for ranks in [2, 4] {
+            let more = trained_values(&with(&["training.workers=4", synchronised]), ranks);
+            assert!(apart(&one, &more) < 1e-4, "{kind:?} {ranks}: {}", apart(&one, &more));
+        }
+        // Only workers that draw nothing see what a single one sees.
+        if kind.contains(&"objective.kind=standard") {
+            let single = trained_values(&with(&["training.workers=1"]), 1);
+            assert!(apart(&one, &single) < 1e-4, "{}", apart(&one, &single));
+            let local = trained_values(&with(&["training.workers=4"]), 2);
+            assert!(apart(&one, &local) > 1e-3, "statistics of four images are others");
+        }
+    }
+}
+
+#[test]
+fn g30_a_rank_that_fails_under_synchronised_batch_norm_ends_all_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = [
+        "training.workers=2",
+        "training.batch_moments=synchronised",
+        "optimizer.learning_rate=1e30",
+        "training.loss_limit=0",
+    ];
+    for end in train_on_ranks(folder.path(), &recipe_of(&sets), 2, None) {
+        let message = end.unwrap_err().to_string();
+        assert!(message.contains("finite"), "{message}");
+    }
+}
+
+#[test]
+fn g30_gradients_that_travel_after_the_backward_or_in_other_buckets_train_the_same_network() {
+    let first = trained(&recipe_of(&["training.workers=2"]), 2);
+    for set in ["training.overlap=none", "training.bucket_mib=1"] {
+        same_run(first.path(), trained(&recipe_of(&["training.workers=2", set]), 2).path());
+    }
+}
+
 #[test]
 fn g30_a_run_goes_on_with_the_same_bytes_on_more_or_fewer_ranks() {
     let recipe = recipe_of(&["training.workers=4"]);

@@ -13,7 +13,7 @@ use super::segments::Retention;
 use super::sums::Sums;
 use super::weight_gradient;
 use super::weights::{Direction, Weights};
-use crate::{EngineError, Gradients, Logits, Wants};
+use crate::{EngineError, Gradients, Logits, MomentPool, Wants};
 use network::{Network, Parameter, ParameterId};
 use rayon::prelude::*;
 
@@ -49,6 +49,7 @@ impl CpuEngine {
         logit_gradient: &Logits,
         wants: Wants,
         mut finished: Finished<'_>,
+        pool: Option<&dyn MomentPool>,
     ) -> Result<Gradients, EngineError> {
         let program = &recording.program;
         border::check_logits("backward", logit_gradient, recording.count, program.classes)?;
@@ -85,9 +86,9 @@ impl CpuEngine {
                 for part in stretch {
                     match part {
                         Part::Reduce(index) => {
-                            let sums = Sums { recording, reverses: &reverses, index };
+                            let sums = Sums { recording, reverses: &reverses, index, pool };
                             backward.norms[index] =
-                                sums.finish(network, parameters, &mut gradients.parameters);
+                                sums.finish(network, parameters, &mut gradients.parameters)?;
                         }
                         Part::Apply(index) if parameters => {
                             let by_parameter = &mut gradients.parameters;

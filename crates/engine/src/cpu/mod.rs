@@ -31,7 +31,7 @@ pub use plan::{MemoryBudget, MemoryPlan, PlannedSegment};
 pub use precision::{CpuFrozen, CpuSession};
 pub use record::CpuRecording;
 
-use crate::{Engine, EngineError, Gradients, ImagesView, Logits, Precision, Wants};
+use crate::{Engine, EngineError, Gradients, ImagesView, Logits, MomentPool, Precision, Wants};
 use bf16::HalfProgram;
 use buffers::BufferPool;
 use gradients::Finished;
@@ -208,7 +208,17 @@ impl Engine for CpuEngine {
         images: ImagesView<'_>,
         pass: &Pass,
     ) -> Result<(Logits, CpuRecording), EngineError> {
-        self.pool.install(|| self.record_on_pool(network, images, pass))
+        self.pool.install(|| self.record_on_pool(network, images, pass, None))
+    }
+
+    fn record_pooled(
+        &self,
+        network: &Network,
+        images: ImagesView<'_>,
+        pass: &Pass,
+        pool: &dyn MomentPool,
+    ) -> Result<(Logits, CpuRecording), EngineError> {
+        self.pool.install(|| self.record_on_pool(network, images, pass, Some(pool)))
     }
 
     fn backward(
@@ -219,7 +229,7 @@ impl Engine for CpuEngine {
         wants: Wants,
     ) -> Result<Gradients, EngineError> {
         self.pool.install(|| {
-            self.backward_on_pool(network, recording, logit_gradient, wants, Finished::Kept)
+            self.backward_on_pool(network, recording, logit_gradient, wants, Finished::Kept, None)
         })
     }
 
@@ -230,9 +240,24 @@ impl Engine for CpuEngine {
         logit_gradient: &Logits,
         finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
     ) -> Result<(), EngineError> {
-        let finished = Finished::HandedTo(finished);
+        let (wants, finished) = (Wants::Parameters, Finished::HandedTo(finished));
         self.pool.install(|| {
-            self.backward_on_pool(network, recording, logit_gradient, Wants::Parameters, finished)
+            self.backward_on_pool(network, recording, logit_gradient, wants, finished, None)
+        })?;
+        Ok(())
+    }
+
+    fn backward_pooled(
+        &self,
+        network: &Network,
+        recording: &CpuRecording,
+        logit_gradient: &Logits,
+        pool: &dyn MomentPool,
+        finished: &mut (dyn FnMut(ParameterId, Vec<f32>) + Send),
+    ) -> Result<(), EngineError> {
+        let (wants, finished) = (Wants::Parameters, Finished::HandedTo(finished));
+        self.pool.install(|| {
+            self.backward_on_pool(network, recording, logit_gradient, wants, finished, Some(pool))
         })?;
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! centred per image and merged exactly (Chan et al. 1983), since `E[x^2] - E[x]^2` loses all digits at mean 1e3.
 
 use super::lower::BatchParameters;
+use crate::{MomentPool, PoolError};
 use kernels::norm::{Affine, BackwardCoefficients};
 use network::{Network, ParameterId};
 
@@ -136,6 +137,39 @@ impl MergedMoments {
             *mean += delta * share;
             *squares += new_squares + delta * delta * before * share;
         }
+    }
+
+    /// What all ranks have seen, in their order, by branch; none where no rank has met an image.
+    ///
+    /// Errors: the pool's.
+    pub fn of_all(
+        pool: &dyn MomentPool,
+        channels: usize,
+        own: &[Option<Self>],
+    ) -> Result<Vec<Option<Self>>, PoolError> {
+        let width = 1 + 2 * channels;
+        let mut told = Vec::with_capacity(own.len() * width);
+        for branch in own {
+            match branch {
+                // A count is far below 2^53.
+                Some(Self { count, mean, squares }) => {
+                    told.push(*count as f64);
+                    told.extend(mean.iter().chain(squares));
+                }
+                None => told.resize(told.len() + width, 0.0),
+            }
+        }
+        let mut all = vec![None; own.len()];
+        for rank in pool.gather(&told)? {
+            for (merged, found) in all.iter_mut().zip(rank.chunks_exact(width)) {
+                let (mean, squares) = found[1..].split_at(channels);
+                if found[0] > 0.0 {
+                    let merged = merged.get_or_insert_with(|| Self::new(channels));
+                    merged.merge(found[0] as usize, mean, squares);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Mean and biased variance over all channels as one: a group of a group norm.

@@ -10,7 +10,7 @@ use super::schedule::{Weighted, chunk_images, forward_stretches, measured};
 use super::segments::{Kept, Segment, run_again};
 use super::weights::{Direction, Weights};
 use super::{CpuEngine, Shared};
-use crate::{EngineError, ImagesView, Logits, Recording};
+use crate::{EngineError, ImagesView, Logits, MomentPool, Recording};
 use network::{LayerMoments, Moments, Network, Pass, Statistics};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl CpuEngine {
         network: &Network,
         images: ImagesView<'_>,
         pass: &Pass,
+        pool: Option<&dyn MomentPool>,
     ) -> Result<(Logits, CpuRecording), EngineError> {
         let program = Program::new(network)?;
         border::check_images("record", &program, images)?;
@@ -89,7 +90,7 @@ impl CpuEngine {
             shared: Arc::clone(&self.shared),
             program,
         };
-        recording.run(self, network, images)?;
+        recording.run(self, network, images, pool)?;
         let mut logits = Logits::zeros(images.count, recording.program.classes);
         let rows = logits.values.chunks_mut(chunk_images * logits.classes);
         for (rows, chunk) in rows.zip(&recording.chunks) {
@@ -128,6 +129,7 @@ impl CpuRecording {
         engine: &CpuEngine,
         network: &Network,
         images: ImagesView<'_>,
+        pool: Option<&dyn MomentPool>,
     ) -> Result<(), EngineError> {
         let measured = measured(&self.program, self.statistics);
         let mut chunks = std::mem::take(&mut self.chunks);
@@ -146,7 +148,7 @@ impl CpuRecording {
             let weights = Weights::of_training(network, program, half, steps, Direction::Forward);
             for stretch in stretches {
                 for index in stretch.clone() {
-                    self.normalise_with(network, index, &mut chunks)?;
+                    self.normalise_with(network, index, &mut chunks, pool)?;
                 }
                 let context =
                     self.context(engine, network, &weights, Keep::ForBackward(&self.kept));
@@ -208,6 +210,7 @@ impl CpuRecording {
         network: &Network,
         index: usize,
         chunks: &mut [Chunk<'_>],
+        pool: Option<&dyn MomentPool>,
     ) -> Result<(), EngineError> {
         let step = &self.program.steps[index];
         let Operation::Batch(layer) = &step.operation else { return Ok(()) };
@@ -217,7 +220,10 @@ impl CpuRecording {
                 normalisation::running_state(network, layer, layout.stride, &self.domains)
             }
             Statistics::Batch => {
-                let moments = self.merge(layer, step.input, chunks);
+                let mut moments = self.merge(layer, step.input, chunks);
+                if let Some(pool) = pool {
+                    moments = MergedMoments::of_all(pool, layer.norm.channels, &moments)?;
+                }
                 if self.readers[step.input].is_some_and(|(_, last)| last == index) {
                     chunks.iter_mut().for_each(|chunk| chunk.moments[step.input] = Vec::new());
                 }

@@ -4,6 +4,7 @@
 use super::backward::Reverse;
 use super::lower::{BatchParameters, Operation, Step};
 use super::record::CpuRecording;
+use crate::{MomentPool, PoolError};
 use kernels::norm::BackwardCoefficients;
 use network::{Network, Statistics};
 
@@ -12,16 +13,20 @@ pub(crate) struct Sums<'a> {
     pub recording: &'a CpuRecording,
     pub reverses: &'a [Reverse],
     pub index: usize,
+    /// The ranks that share the batch, where others do.
+    pub pool: Option<&'a dyn MomentPool>,
 }
 
 impl Sums<'_> {
     /// Writes the parameters' gradients and returns how a batch norm with batch statistics goes back.
+    ///
+    /// Errors: the pool's.
     pub fn finish(
         &self,
         network: &Network,
         wanted: bool,
         gradients: &mut [Vec<f32>],
-    ) -> Vec<Option<BackwardCoefficients>> {
+    ) -> Result<Vec<Option<BackwardCoefficients>>, PoolError> {
         let program = &self.recording.program;
         let step = &program.steps[self.index];
         match &step.operation {
@@ -34,29 +39,26 @@ impl Sums<'_> {
                         store(&gradient, &mut gradients[beta.0]);
                     }
                 }
-                match self.recording.statistics {
-                    Statistics::Running => Vec::new(),
-                    Statistics::Batch => self.batch_coefficients(network, layer, step),
+                if self.recording.statistics == Statistics::Batch {
+                    return self.batch_coefficients(network, layer, step);
                 }
             }
             Operation::Group { weight, bias, .. } if wanted => {
                 let (gradient, product) = self.by_branch(1, step, |_| 0).swap_remove(0);
                 store(&product, &mut gradients[weight.0]);
                 store(&gradient, &mut gradients[bias.0]);
-                Vec::new()
             }
             Operation::Convolution { bias: Some(bias), .. } if wanted => {
                 let (gradient, _) = self.by_branch(1, step, |_| 0).swap_remove(0);
                 store(&gradient, &mut gradients[bias.0]);
-                Vec::new()
             }
             Operation::Gain { gain } if wanted => {
                 let images = self.reverses.iter().flat_map(|reverse| &reverse.sums[self.index]);
                 gradients[gain.0][0] = images.sum::<f64>() as f32;
-                Vec::new()
             }
-            _ => Vec::new(),
+            _ => {}
         }
+        Ok(Vec::new())
     }
 
     /// Every image's sums in order of its index, with its domain.
@@ -95,7 +97,7 @@ impl Sums<'_> {
         network: &Network,
         layer: &BatchParameters,
         step: &Step,
-    ) -> Vec<Option<BackwardCoefficients>> {
+    ) -> Result<Vec<Option<BackwardCoefficients>>, PoolError> {
         let state = self.recording.batch[self.index].as_ref();
         let state = state.expect("the forward has found the statistics");
         let channels = layer.norm.channels;
@@ -113,13 +115,34 @@ impl Sums<'_> {
                 products[channel] += factor * product[channel];
             }
         }
+        if let Some(pool) = self.pool {
+            of_all(pool, &mut means)?;
+        }
         let domains = 0..layer.norm.domains;
         let back = domains.zip(&state.coefficients).map(|(domain, forward)| {
             let (gradient, product) = &means[layer.norm.statistics_branch(domain)];
             forward.as_ref().map(|forward| forward.backward(gradient, product))
         });
-        back.collect()
+        Ok(back.collect())
     }
+}
+
+/// Means over the images of all ranks, added in their order: each rank's are its images' part already.
+fn of_all(pool: &dyn MomentPool, means: &mut [(Vec<f64>, Vec<f64>)]) -> Result<(), PoolError> {
+    let own: Vec<f64> = means
+        .iter()
+        .flat_map(|(gradient, product)| gradient.iter().chain(product))
+        .copied()
+        .collect();
+    let mut sums = vec![0.0; own.len()];
+    for rank in pool.gather(&own)? {
+        sums.iter_mut().zip(rank).for_each(|(sum, x)| *sum += x);
+    }
+    let mut rest = sums.into_iter();
+    for (gradient, product) in means {
+        gradient.iter_mut().chain(product).zip(&mut rest).for_each(|(mean, sum)| *mean = sum);
+    }
+    Ok(())
 }
 
 fn store(sums: &[f64], gradient: &mut [f32]) {
