@@ -22,11 +22,25 @@ fn moves(channels: usize, before: usize) -> Vec<Move> {
     all
 }
 
-fn check(large: &CellLayout, small: &CellLayout, stride: usize, before: usize) {
-    let size = |length: usize| length.div_ceil(stride);
-    let sizes = (size(large.height), size(large.width));
-    assert_eq!((small.height, small.width), sizes, "every {stride}-th row and column");
-    assert!(before + large.channels <= small.channels, "channels around those that are kept");
+/// Calls `visit` with the first cells of every pixel that is kept: of what is read, and of what is kept.
+fn each_kept(
+    large: &CellLayout,
+    small: &CellLayout,
+    images: usize,
+    stride: usize,
+    mut visit: impl FnMut(usize, usize),
+) {
+    let sizes = [large.height, large.width].map(|length| length.div_ceil(stride));
+    assert_eq!([small.height, small.width], sizes, "every {stride}-th row and column");
+    for image in 0..images {
+        let (from, to) = (large.image_cells(image), small.image_cells(image));
+        for row in 0..small.height {
+            for column in 0..small.width {
+                let read = large.cell(row * stride, (column * stride) as isize, 0);
+                visit(from + read, to + small.cell(row, column as isize, 0));
+            }
+        }
+    }
 }
 
 /// Keeps every `stride`-th row and column of `images` images, with `before` zero channels before its own and zeros behind.
@@ -40,25 +54,18 @@ pub fn subsample(
     before: usize,
 ) {
     let ((from, values), (to, kept)) = (from, to);
-    check(from, to, stride, before);
+    assert!(before + from.channels <= to.channels, "channels around those that are kept");
     let moves = moves(from.channels, before);
-    for image in 0..images {
-        for row in 0..to.height {
-            for column in 0..to.width {
-                let target = to.image_cells(image) + to.cell(row, column as isize, 0);
-                let source = from.image_cells(image)
-                    + from.cell(row * stride, (column * stride) as isize, 0);
-                for block in 0..to.blocks() {
-                    kept[(target + block * to.plane_cells()) * CELL..][..CELL].fill(0);
-                }
-                for Move { from: (block, at), to: (to_block, to_at), count } in &moves {
-                    let source = (source + block * from.plane_cells()) * CELL + at;
-                    let target = (target + to_block * to.plane_cells()) * CELL + to_at;
-                    kept[target..][..*count].copy_from_slice(&values[source..][..*count]);
-                }
-            }
+    each_kept(from, to, images, stride, |source, target| {
+        for block in 0..to.blocks() {
+            kept[(target + block * to.plane_cells()) * CELL..][..CELL].fill(0);
         }
-    }
+        for Move { from: (block, at), to: (to_block, to_at), count } in &moves {
+            let source = (source + block * from.plane_cells()) * CELL + at;
+            let target = (target + to_block * to.plane_cells()) * CELL + to_at;
+            kept[target..][..*count].copy_from_slice(&values[source..][..*count]);
+        }
+    });
 }
 
 /// Adds the gradient of what [`subsample`] kept to that of what it read, rounded.
@@ -70,23 +77,16 @@ pub fn add_spread(
     before: usize,
 ) {
     let ((from, gradient), (to, sums)) = (from, to);
-    check(to, from, stride, before);
+    assert!(before + to.channels <= from.channels, "channels around those that are kept");
     let moves = moves(to.channels, before);
-    for image in 0..images {
-        for row in 0..from.height {
-            for column in 0..from.width {
-                let source = from.image_cells(image) + from.cell(row, column as isize, 0);
-                let target =
-                    to.image_cells(image) + to.cell(row * stride, (column * stride) as isize, 0);
-                for Move { from: (to_block, to_at), to: (block, at), count } in &moves {
-                    let source = (source + block * from.plane_cells()) * CELL + at;
-                    let target = (target + to_block * to.plane_cells()) * CELL + to_at;
-                    let sums = &mut sums[target..][..*count];
-                    for (sum, &x) in sums.iter_mut().zip(&gradient[source..][..*count]) {
-                        *sum = from_f32(to_f32(*sum) + to_f32(x));
-                    }
-                }
+    each_kept(to, from, images, stride, |target, source| {
+        for Move { from: (to_block, to_at), to: (block, at), count } in &moves {
+            let source = (source + block * from.plane_cells()) * CELL + at;
+            let target = (target + to_block * to.plane_cells()) * CELL + to_at;
+            let sums = &mut sums[target..][..*count];
+            for (sum, &x) in sums.iter_mut().zip(&gradient[source..][..*count]) {
+                *sum = from_f32(to_f32(*sum) + to_f32(x));
             }
         }
-    }
+    });
 }

@@ -27,6 +27,16 @@ impl Epilogue<'_> {
     pub const NONE: Self = Self { bias: None, add: Add::Nothing, relu: Relu::No, mask: None };
 }
 
+/// An offset with zeros in padded channels; nothing where there is none.
+pub(super) fn lay_out_bias(shape: &ConvolutionShape, values: Option<&[f32]>, bias: &mut Vec<f32>) {
+    bias.clear();
+    if let Some(values) = values {
+        assert_eq!(values.len(), shape.out_channels, "bias of {shape:?}");
+        bias.extend_from_slice(values);
+        bias.resize(shape.out_stride(), 0.0);
+    }
+}
+
 /// Convolves `images` images.
 ///
 /// Shapes: `input` `[images, height, width, in_stride]`, `output` `[images, out_height, out_width, out_stride]`.
@@ -45,12 +55,7 @@ pub fn forward(
     assert_eq!(input.len(), images * shape.input_len(), "input of {shape:?}");
     assert_eq!(output.len(), images * shape.output_len(), "output of {shape:?}");
     let Scratch { bordered, pixels, runs, bias, patches, .. } = scratch;
-    bias.clear();
-    if let Some(values) = epilogue.bias {
-        assert_eq!(values.len(), shape.out_channels, "bias of {shape:?}");
-        bias.extend_from_slice(values);
-        bias.resize(shape.out_stride(), 0.0);
-    }
+    lay_out_bias(shape, epilogue.bias, bias);
     let mut mask = epilogue.mask;
     if let Some(mask) = &mask {
         assert_eq!(mask.len() * LANES, output.len(), "mask of {shape:?}");

@@ -4,6 +4,7 @@
 //! here, so that nothing is copied: the kernels take any list of pixels, or of tiles. A result has the bits that
 //! [`super::forward`] gives it.
 
+use super::forward::lay_out_bias;
 use super::kernel::{self, Job};
 use super::pack::Direction;
 use super::table::{Pixel, Run};
@@ -62,12 +63,7 @@ pub fn forward_regions(
         assert_eq!(other.len(), output.len(), "addend of {shape:?}");
     }
     let Scratch { pixels, runs, bias, patches, tiles, .. } = scratch;
-    bias.clear();
-    if let Some(values) = epilogue.bias {
-        assert_eq!(values.len(), shape.out_channels, "bias of {shape:?}");
-        bias.extend_from_slice(values);
-        bias.resize(shape.out_stride(), 0.0);
-    }
+    lay_out_bias(shape, epilogue.bias, bias);
     let target = Target {
         output,
         stride: shape.out_stride(),
