@@ -1,9 +1,9 @@
 //! Ranks that agree: sums, broadcasts, comparisons. Knows no tensors.
 //!
 //! Training goes through [`Collective`] always; [`Solo`] is world size 1 and takes the same path, so that one machine
-//! and many differ in nothing but the implementation. An implementation has one primitive, [`Collective::exchange`];
-//! everything else is written on top of it once, so that ranks that are threads and ranks that are processes give the
-//! same bytes. Begin with [`Collective`].
+//! and many differ in nothing but the implementation. An implementation has two primitives, [`Collective::exchange`] and,
+//! for work whose length nobody knows beforehand, [`Collective::draw`]; everything else is written on top of them once, so
+//! that ranks that are threads and ranks that are processes give the same bytes. Begin with [`Collective`].
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod behind;
 mod error;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod queue;
 mod solo;
 mod sum;
 mod threads;
@@ -22,13 +23,14 @@ pub use behind::{Post, sum_behind};
 pub use error::CollectiveError;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+pub use queue::Queue;
 pub use solo::Solo;
 pub use sum::Wire;
 pub use threads::Threads;
 pub use tree::Tree;
 
 /// How the ranks of one run agree. Every rank makes the same calls in the same order.
-pub trait Collective: Send + Sync {
+pub trait Collective: std::fmt::Debug + Send + Sync {
     /// This rank, from 0.
     fn rank(&self) -> usize;
 
@@ -44,6 +46,12 @@ pub trait Collective: Send + Sync {
         operation: &'static str,
         messages: Vec<Vec<u8>>,
     ) -> Result<Vec<Vec<u8>>, CollectiveError>;
+
+    /// A number below `of` that no rank was given before, in rising order; nothing once there is none. See [`Queue`].
+    ///
+    /// `last` is what this rank was given before. Ranks draw when they like, but each until it is given nothing: then the
+    /// queue is over. Errors: `Missing` where the rank that keeps the queue does not answer within the time limit.
+    fn draw(&self, queue: u64, of: u64, last: Option<u64>) -> Result<Option<u64>, CollectiveError>;
 
     /// What every rank gave, by rank.
     ///

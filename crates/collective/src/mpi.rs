@@ -1,8 +1,10 @@
 //! Ranks that are processes, started by `mpirun`, `srun` or an MPI operator.
 //!
 //! Communicators must not change threads, so one thread owns the library: it initialises MPI, carries every exchange with
-//! non-blocking sends and receives, watches the time limit, and finalises MPI. The program only hands it work.
+//! non-blocking sends and receives, watches the time limit, and finalises MPI. The program only hands it work. On rank 0
+//! it also keeps the queues that ranks draw from, while the program computes.
 
+use crate::queue::Desk as Queues;
 use crate::{Collective, CollectiveError};
 use mpi::point_to_point::{Destination, Source};
 use mpi::request::{LocalScope, Request, scope};
@@ -10,7 +12,7 @@ use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::{Rank, Tag, Threading};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ type Answer = Result<Vec<Vec<u8>>, CollectiveError>;
 
 enum Job {
     Exchange { operation: &'static str, messages: Vec<Vec<u8>> },
+    Draw { queue: u64, of: u64 },
     Abort { code: i32 },
 }
 
@@ -73,6 +76,19 @@ impl Mpi {
         }
     }
 
+    /// Hands a job to the thread, and waits for its answer.
+    fn have_done(&self, job: Job) -> Answer {
+        let desk = self.desk();
+        let ended = || library("its thread ended after an earlier error");
+        let jobs = desk.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send(job).map_err(|_| ended())?;
+        let answer = desk.answers.recv().map_err(|_| ended())?;
+        if matches!(answer, Err(CollectiveError::Missing { .. })) {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
+
     fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -93,15 +109,18 @@ impl Collective for Mpi {
         messages: Vec<Vec<u8>>,
     ) -> Result<Vec<Vec<u8>>, CollectiveError> {
         assert_eq!(messages.len(), self.size, "one message for each rank");
-        let desk = self.desk();
-        let ended = || library("its thread ended after an earlier error");
-        let jobs = desk.jobs.as_ref().ok_or_else(ended)?;
-        jobs.send(Job::Exchange { operation, messages }).map_err(|_| ended())?;
-        let answer = desk.answers.recv().map_err(|_| ended())?;
-        if matches!(answer, Err(CollectiveError::Missing { .. })) {
-            self.failed.store(true, Ordering::SeqCst);
-        }
-        answer
+        self.have_done(Job::Exchange { operation, messages })
+    }
+
+    fn draw(
+        &self,
+        queue: u64,
+        of: u64,
+        _last: Option<u64>,
+    ) -> Result<Option<u64>, CollectiveError> {
+        let given = self.have_done(Job::Draw { queue, of })?;
+        let given = given[0].as_slice().try_into().expect("a number has eight bytes");
+        Ok(Some(u64::from_le_bytes(given)).filter(|&number| number != NOTHING))
     }
 }
 
@@ -139,14 +158,62 @@ fn carry(
     if told.send(Ok((rank, size))).is_err() {
         return;
     }
-    while let Ok(job) = inbox.recv() {
+    let mut queues = Queues::default();
+    while let Some(job) = next_job(&world, inbox, &mut queues) {
+        let (world, queues, operation, last) = (&world, &mut queues, "draw", mpi::time());
+        let watch = Watch { world, limit, operation, inbox, outbox, queues, last };
         match job {
             Job::Abort { code } => world.abort(code),
             Job::Exchange { operation, messages } => {
-                exchange(&world, limit, operation, messages, inbox, outbox);
+                exchange(Watch { operation, ..watch }, messages);
             }
+            Job::Draw { queue, of } => draw(watch, queue, of),
         }
     }
+}
+
+/// What the program wants done next; meanwhile other ranks may draw.
+fn next_job(world: &SimpleCommunicator, inbox: &Receiver<Job>, queues: &mut Queues) -> Option<Job> {
+    while queues.is_open() {
+        serve(world, queues);
+        match inbox.recv_timeout(Duration::from_millis(1)) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    inbox.recv().ok()
+}
+
+/// Gives numbers to the ranks that have asked for one.
+fn serve(world: &SimpleCommunicator, queues: &mut Queues) {
+    while let Some((message, status)) = world.any_process().immediate_matched_probe_with_tag(ASKED)
+    {
+        let mut asked = [0_u64; 2];
+        message.matched_receive_into(&mut asked[..]);
+        let [queue, of] = asked;
+        let given = queues.draw(queue, of, world.size() as usize).unwrap_or(NOTHING);
+        world.process_at_rank(status.source_rank()).send_with_tag(&given, GIVEN);
+    }
+}
+
+/// Draws for this rank: of rank 0, which keeps the queues.
+fn draw(mut watch: Watch<'_>, queue: u64, of: u64) {
+    let world = watch.world;
+    let mut given = [NOTHING];
+    if world.rank() == 0 {
+        given[0] = watch.queues.draw(queue, of, world.size() as usize).unwrap_or(NOTHING);
+    } else {
+        let asked = [queue, of];
+        let keeper = world.process_at_rank(0);
+        scope(|scope| {
+            let asks = keeper.immediate_send_with_tag(scope, &asked[..], ASKED);
+            let hears = keeper.immediate_receive_into_with_tag(scope, &mut given[..], GIVEN);
+            watch.all_of(vec![(0, asks), (0, hears)]);
+        });
+    }
+    // The receiver is gone only when the program ends.
+    drop(watch.outbox.send(Ok(vec![given[0].to_le_bytes().to_vec()])));
 }
 
 /// What precedes a message: its length, and the name of its operation, so that ranks out of step are told.
@@ -192,23 +259,21 @@ const PIECE: usize = 64 << 20;
 /// Headers first, then pieces: messages of one pair and tag do not overtake each other.
 const HEADER: Tag = 1;
 const CONTENT: Tag = 2;
+/// What rank 0 is asked for, a queue and its length, and the number it gives.
+const ASKED: Tag = 3;
+const GIVEN: Tag = 4;
+/// No queue is that long.
+const NOTHING: u64 = u64::MAX;
 
 /// Sends and receives without blocking; answers when all is done, or names the missing ranks when the time is over.
-fn exchange(
-    world: &SimpleCommunicator,
-    limit: Duration,
-    operation: &'static str,
-    mut messages: Vec<Vec<u8>>,
-    inbox: &Receiver<Job>,
-    outbox: &Sender<Answer>,
-) {
+fn exchange(mut watch: Watch<'_>, mut messages: Vec<Vec<u8>>) {
+    let (world, operation, outbox) = (watch.world, watch.operation, watch.outbox);
     let rank = world.rank() as usize;
     let own = std::mem::take(&mut messages[rank]);
     let others: Vec<usize> = (0..messages.len()).filter(|&other| other != rank).collect();
     let headers: Vec<[u8; Header::BYTES]> =
         messages.iter().map(|message| Header::bytes(operation, message.len())).collect();
     let mut incoming_headers = vec![[0; Header::BYTES]; messages.len()];
-    let mut watch = Watch { world, limit, operation, inbox, outbox, last: mpi::time() };
     // Headers and contents leave at once; contents can be received when their lengths are known.
     scope(|sends| {
         let mut leaving: Vec<Pending<'_, '_, [u8]>> = Vec::new();
@@ -264,6 +329,8 @@ struct Watch<'w> {
     operation: &'static str,
     inbox: &'w Receiver<Job>,
     outbox: &'w Sender<Answer>,
+    /// On rank 0: others may still draw while it waits.
+    queues: &'w mut Queues,
     /// When a request ended last, by MPI's clock.
     last: f64,
 }
@@ -274,6 +341,9 @@ impl Watch<'_> {
     fn all_of<D: ?Sized>(&mut self, mut pending: Vec<Pending<'_, '_, D>>) {
         let mut idle = 0_u32;
         while !pending.is_empty() {
+            if self.queues.is_open() {
+                serve(self.world, self.queues);
+            }
             let before = pending.len();
             let mut open = Vec::with_capacity(before);
             for (other, request) in pending {
@@ -304,8 +374,8 @@ impl Watch<'_> {
         loop {
             match self.inbox.recv() {
                 Ok(Job::Abort { code }) => self.world.abort(code),
-                Ok(Job::Exchange { operation, .. }) => {
-                    let found = format!("{operation}: an earlier exchange has failed");
+                Ok(Job::Exchange { .. } | Job::Draw { .. }) => {
+                    let found = format!("{operation} has failed before");
                     drop(self.outbox.send(Err(CollectiveError::Library { found })));
                 }
                 Err(_) => thread::park(),

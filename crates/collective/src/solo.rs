@@ -22,6 +22,16 @@ impl Collective for Solo {
     ) -> Result<Vec<Vec<u8>>, CollectiveError> {
         Ok(messages)
     }
+
+    fn draw(
+        &self,
+        _queue: u64,
+        of: u64,
+        last: Option<u64>,
+    ) -> Result<Option<u64>, CollectiveError> {
+        let next = last.map_or(0, |last| last + 1);
+        Ok((next < of).then_some(next))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Ranks that are threads of one process: for tests, and to try a world without a launcher.
 
+use crate::queue::Desk;
 use crate::{Collective, CollectiveError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ struct World {
     size: usize,
     post: Mutex<Post>,
     news: Condvar,
+    queues: Mutex<Desk>,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,8 @@ impl Threads {
     pub fn world(size: usize, limit: Duration) -> Vec<Self> {
         let boxes = || (0..size).map(|_| VecDeque::new()).collect();
         let post = Post { boxes: (0..size).map(|_| boxes()).collect(), left: vec![false; size] };
-        let world = Arc::new(World { size, post: Mutex::new(post), news: Condvar::new() });
+        let queues = Mutex::default();
+        let world = Arc::new(World { size, post: Mutex::new(post), news: Condvar::new(), queues });
         (0..size).map(|rank| Self { rank, limit, world: Arc::clone(&world) }).collect()
     }
 }
@@ -106,6 +109,16 @@ impl Collective for Threads {
             }
         }
         Ok(letters.into_iter().map(|letter| letter.bytes).collect())
+    }
+
+    fn draw(
+        &self,
+        queue: u64,
+        of: u64,
+        _last: Option<u64>,
+    ) -> Result<Option<u64>, CollectiveError> {
+        let mut queues = self.world.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(queues.draw(queue, of, self.world.size))
     }
 }
 

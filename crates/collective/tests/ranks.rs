@@ -1,6 +1,6 @@
 //! Group G30: ranks as threads that sum, compare, and miss each other.
 
-use collective::{Collective, CollectiveError, Solo, Threads, Wire, agree, sum_behind};
+use collective::{Collective, CollectiveError, Queue, Solo, Threads, Wire, agree, sum_behind};
 use std::thread;
 use std::time::Duration;
 
@@ -192,4 +192,39 @@ fn g30_ranks_with_another_recipe_are_named_on_every_rank() {
         assert_eq!(error.to_string(), "rank 2 has another recipe than rank 0: b, expected a");
     }
     assert!(all(3, |ranks| agree(ranks, &[("recipe", "a".into())])).iter().all(Result::is_ok));
+}
+
+#[test]
+fn g30_every_number_of_a_queue_is_drawn_once_whoever_is_fast() {
+    for (size, length) in [(2, 0), (2, 9), (3, 40)] {
+        let drawn = all(size, |ranks| {
+            let mut all = Vec::new();
+            // The second queue is open for those that have left the first.
+            for name in [0, 1, 0] {
+                let mut queue = Queue::new(ranks, name, length);
+                let mut own = Vec::new();
+                while let Some(number) = queue.draw().unwrap() {
+                    own.push(number);
+                    thread::sleep(Duration::from_millis(ranks.rank() as u64));
+                }
+                all.push(own);
+                if name == 1 {
+                    ranks.barrier().unwrap();
+                }
+            }
+            all
+        });
+        for queue in 0..3 {
+            let mut together: Vec<_> = drawn.iter().flat_map(|own| own[queue].clone()).collect();
+            together.sort_unstable();
+            assert_eq!(together, (0..length).collect::<Vec<_>>(), "{size} ranks, queue {queue}");
+        }
+    }
+}
+
+#[test]
+fn g30_a_world_of_one_draws_all_numbers_in_order() {
+    let mut queue = Queue::new(&Solo, 0, 3);
+    let drawn: Vec<_> = std::iter::from_fn(|| queue.draw().unwrap()).collect();
+    assert_eq!(drawn, [0, 1, 2]);
 }
