@@ -37,6 +37,7 @@ same() { cmp whole/last.safetensors "$1/last.safetensors" || fail "$1 is another
 "${train[@]}" tiny.toml --out whole > /dev/null
 ranks 2 "${train[@]}" tiny.toml --out two > /dev/null
 same two "two ranks train the network of one, byte for byte"
+cmp whole/verdicts.jsonl two/verdicts.jsonl || fail "two ranks judge the network they have trained differently"
 
 # Synchronised batch norm, for 20 steps: one process and two ranks differ by the order of sums alone.
 synchronised=("${train[@]}" tiny.toml --set training.batch_moments=synchronised
@@ -100,14 +101,33 @@ for part in train t10k; do
     { printf '\x00\x00\x08\x01\x00\x00\x03\xeb'; for _ in $(seq 100); do printf '\0\1\2\3\4\5\6\7\10\11'; done; printf '\3\2\1'; } \
         > data/$part-labels-idx1-ubyte
 done
-evaluate=("$adamant" evaluate whole/last.safetensors --data idx:data --attacks pgd-2 --threads 1 --quiet)
-"${evaluate[@]}" --out judged-1 > /dev/null
+evaluate=("$adamant" evaluate whole/last.safetensors --data idx:data --threads 1 --quiet)
+"${evaluate[@]}" --attacks pgd-2 --out judged-1 > /dev/null
 "$adamant" merge judged-1 --out merged-1 --quiet > /dev/null
 for size in 2 3; do
-    ranks $size "${evaluate[@]}" --out "judged-$size" > /dev/null
+    ranks $size "${evaluate[@]}" --attacks pgd-2 --out "judged-$size" > /dev/null
     cmp merged-1/ledger.jsonl "judged-$size/ledger.jsonl" || fail "another ledger over $size ranks"
     cmp merged-1/verdicts.jsonl "judged-$size/verdicts.jsonl" || fail "other verdicts over $size ranks"
     echo "ok: 1,003 images over $size ranks give the ledger of one process"
+done
+
+# An evaluation that loses a rank goes on with three, and with one.
+"${evaluate[@]}" --attacks pgd-20-5 --out undisturbed > /dev/null
+for size in 3 1; do
+    status=0
+    "${mpi[@]}" 2 "${evaluate[@]}" --attacks pgd-20-5 --batch-size 16 --out "lost-$size" > lost.log 2>&1 &
+    launcher=$!
+    until grep -qs '"stage":"attack"' "lost-$size/rank-1/ledger.jsonl"; do
+        kill -0 $launcher 2> /dev/null || { cat lost.log; fail "the evaluation ended early"; }
+        sleep 0.02
+    done
+    kill -KILL "$(pgrep -f "^$adamant evaluate .*--out lost-$size" | sort -n | tail -1)"
+    wait $launcher || status=$?
+    [ $status -ne 0 ] || fail "an evaluation that lost a rank ended with status 0"
+    done=$(cat "lost-$size/ledger.jsonl" "lost-$size/rank-1/ledger.jsonl" | wc -l)
+    ranks $size "${evaluate[@]}" --attacks pgd-20-5 --batch-size 16 --out "lost-$size" --resume > /dev/null
+    cmp undisturbed/verdicts.jsonl "lost-$size/verdicts.jsonl" || fail "other verdicts after a rank was lost"
+    echo "ok: status $status when rank 1 is killed after $done records; $size ranks give the verdicts of one process"
 done
 
 if [ "${2:-}" = hosts ]; then
@@ -115,7 +135,7 @@ if [ "${2:-}" = hosts ]; then
     "$here/pair.sh" up
     "$here/pair.sh" run "${train[@]}" tiny.toml --out hosts > /dev/null
     same hosts "two hosts train the network of one process"
-    "$here/pair.sh" run "${evaluate[@]}" --out judged-hosts > /dev/null
+    "$here/pair.sh" run "${evaluate[@]}" --attacks pgd-2 --out judged-hosts > /dev/null
     cmp merged-1/ledger.jsonl judged-hosts/ledger.jsonl || fail "another ledger over two hosts"
     echo "ok: two hosts give the ledger of one process"
     lose cut-off "$here/pair.sh" run

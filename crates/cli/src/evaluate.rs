@@ -3,7 +3,6 @@
 mod describe;
 mod pictures;
 mod place;
-mod shared;
 
 pub use describe::describe;
 pub use pictures::save;
@@ -29,6 +28,7 @@ use adamant::report::{Entry, markdown};
 use adamant::threat::{Epsilon, ThreatModel};
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
+use collective::{Collective, Solo, agree};
 use engine::cpu::{CpuEngine, Isa};
 use network::{Domain, Network};
 use std::path::{Path, PathBuf};
@@ -102,22 +102,34 @@ enum ProtocolChoice {
 /// Runs the command.
 pub fn run(arguments: &EvaluateArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let world = World::join(arguments.rank_timeout.duration())?;
-    match world.ranks().world_size() {
-        1 => {
-            let (evaluation, out) = judge(arguments, settings)?;
-            tell(&evaluation, out.as_deref(), settings)?;
-            if let Some(folder) = out.filter(|_| arguments.part.is_whole()) {
-                renew_page(&folder, settings)?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        _ => {
-            let mut known = Known::ToThisRank;
-            let outcome =
-                shared::run(world.ranks(), arguments, &world.settings(settings), &mut known);
-            world.end(outcome, known)
+    let mut known = Known::ToThisRank;
+    let outcome = run_on(world.ranks(), arguments, &world.settings(settings), &mut known);
+    world.end(outcome, known)
+}
+
+/// Judges with the other ranks; rank 0 writes and tells.
+fn run_on(
+    ranks: &dyn Collective,
+    arguments: &EvaluateArguments,
+    settings: &Settings,
+    known: &mut Known,
+) -> anyhow::Result<ExitCode> {
+    if ranks.world_size() > 1 && !arguments.part.is_whole() {
+        let text = "--part is of one process, ranks share the images by themselves";
+        return Err(anyhow!("{text}\n  hint: start it without the launcher")).or_wrong_usage();
+    }
+    agree(ranks, &[("program", crate::ranks::program())])?;
+    let (evaluation, out) = judge_on(ranks, arguments, settings)?;
+    if ranks.rank() == 0 {
+        tell(&evaluation, out.as_deref(), settings)?;
+        if let Some(folder) = out.filter(|_| arguments.part.is_whole()) {
+            renew_page(&folder, settings)?;
         }
     }
+    // Whoever ends before rank 0 has written all would not hear that it failed.
+    ranks.barrier()?;
+    *known = Known::ToAll;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the page of the run in whose folder the evaluation lies, if it lies in one.
@@ -132,6 +144,15 @@ fn renew_page(folder: &Path, settings: &Settings) -> anyhow::Result<()> {
 
 /// The evaluation, and the folder it was written to, if any.
 pub fn judge(
+    arguments: &EvaluateArguments,
+    settings: &Settings,
+) -> anyhow::Result<(Evaluation, Option<PathBuf>)> {
+    judge_on(&Solo, arguments, settings)
+}
+
+/// The same by several ranks: each has the figures, rank 0 writes them.
+fn judge_on(
+    ranks: &dyn Collective,
     arguments: &EvaluateArguments,
     settings: &Settings,
 ) -> anyhow::Result<(Evaluation, Option<PathBuf>)> {
@@ -153,9 +174,9 @@ pub fn judge(
     let names = &arguments.attacks;
     let attack_branch = arguments.subject.branches().1;
     let second = arguments.threat.second_model(names, attack_branch, &engine)?;
-    let out = arguments.folder(model.origin.as_ref());
-    let (network, second) = (&model.network, second.as_ref());
-    let job = Job { arguments, settings, engine: &engine, network, second, data: &data, named };
+    let out = place::agreed(ranks, || arguments.folder(model.origin.as_ref()))?;
+    let (network, second, data) = (&model.network, second.as_ref(), &data);
+    let job = Job { ranks, arguments, settings, engine: &engine, network, second, data, named };
     let attacks = job.attacks(&threat, Steps::Usual)?;
     if arguments.distances && attacks.iter().all(|attack| attack.minimal().is_none()) {
         let text = "--distances: none of the attacks looks for the nearest adversarial image";
@@ -171,6 +192,9 @@ pub fn judge(
     let mut evaluation = job.evaluate(&threat, branches, out.as_deref(), conduct)?;
     job.add_curve(&threat, out.as_deref(), &mut evaluation)?;
     job.add_branches(&threat, out.as_deref(), &mut evaluation)?;
+    if ranks.rank() > 0 {
+        return Ok((evaluation, out));
+    }
     if let Some(folder) = &out {
         evaluation.write(folder)?;
         write(&folder.join("evaluation.md"), markdown::evaluation(&evaluation).as_bytes())?;
@@ -207,6 +231,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// What all evaluations of one command share.
 struct Job<'a> {
+    ranks: &'a dyn Collective,
     arguments: &'a EvaluateArguments,
     settings: &'a Settings,
     engine: &'a CpuEngine,
@@ -228,9 +253,9 @@ impl Job<'_> {
         threat: &ThreatModel,
         (branch, attack_branch): (Domain, Domain),
         out: Option<&Path>,
-        conduct: Conduct,
+        conduct: Conduct<'_>,
     ) -> anyhow::Result<Evaluation> {
-        let Self { arguments, settings, .. } = self;
+        let Self { ranks, arguments, settings, .. } = *self;
         let (protocol, steps) = match arguments.protocol {
             ProtocolChoice::WorstCase => (Protocol::WorstCase, Steps::Usual),
             ProtocolChoice::Paper => (Protocol::Paper, Steps::Paper),
@@ -253,11 +278,12 @@ impl Job<'_> {
                 let network = self.network;
                 Conduct {
                     fingerprint: Fingerprint::of(network, self.data, &positions, instructions)?,
-                    ledger: place::ledger(folder, arguments.resume)?,
+                    ledger: place::ledger(folder, arguments.resume, ranks.rank())?,
+                    ranks,
                     ..conduct
                 }
             }
-            None => conduct,
+            None => Conduct { ranks, ..conduct },
         };
         let mut progress = Progress::new(settings);
         let subject = arguments.subject.subject(self.named.clone());
@@ -265,7 +291,13 @@ impl Job<'_> {
         let evaluation =
             evaluator.conduct(self.engine, network, subject, data, &mut progress, conduct);
         progress.finish();
-        fitting(evaluation)
+        let evaluation = fitting(evaluation)?;
+        if let Some(folder) = out {
+            // Rank 0 has written down what all have found.
+            ranks.barrier()?;
+            place::clear(folder)?;
+        }
+        Ok(evaluation)
     }
 
     /// The same under every radius of the curve, each with a ledger of its own.
@@ -332,7 +364,7 @@ impl EvaluateArguments {
     }
 
     /// All but what lasts.
-    fn conduct(&self) -> Conduct {
+    fn conduct(&self) -> Conduct<'static> {
         let looks = match self.along || self.protocol == ProtocolChoice::Paper {
             true => Looks::Along,
             false => Looks::End,

@@ -18,6 +18,8 @@ pub struct Progress {
     total: usize,
     done: usize,
     right: usize,
+    /// Images that other ranks have taken; what became of them is told at the end of a stage.
+    elsewhere: usize,
 }
 
 enum Display {
@@ -40,7 +42,9 @@ impl Progress {
         } else {
             Display::Lines { last: Instant::now() }
         };
-        Self { began: Instant::now(), display, stage: String::new(), total: 0, done: 0, right: 0 }
+        let stage = String::new();
+        let (total, done, right, elsewhere) = (0, 0, 0, 0);
+        Self { began: Instant::now(), display, stage, total, done, right, elsewhere }
     }
 
     /// Takes the bar away, so that the result has the terminal.
@@ -54,7 +58,7 @@ impl Progress {
 impl Observer for Progress {
     fn begin(&mut self, stage: &str, images: usize) {
         self.stage = stage.to_string();
-        (self.total, self.done, self.right) = (images, 0, 0);
+        (self.total, self.done, self.right, self.elsewhere) = (images, 0, 0, 0);
         if let Display::Bar(bar) = &self.display {
             bar.reset();
             bar.set_length(images as u64);
@@ -70,14 +74,22 @@ impl Observer for Progress {
             Display::Nothing => {}
             Display::Bar(bar) => {
                 bar.set_message(format!("{share} right"));
-                bar.set_position(self.done as u64);
+                bar.set_position((self.done + self.elsewhere) as u64);
             }
             Display::Lines { last } => {
                 if last.elapsed() >= PAUSE {
                     *last = Instant::now();
-                    eprintln!("{}: {}/{} images, {share} right", self.stage, self.done, self.total);
+                    let done = self.done + self.elsewhere;
+                    eprintln!("{}: {done}/{} images, {share} right", self.stage, self.total);
                 }
             }
+        }
+    }
+
+    fn elsewhere(&mut self, images: usize) {
+        self.elsewhere += images;
+        if let Display::Bar(bar) = &self.display {
+            bar.set_position((self.done + self.elsewhere) as u64);
         }
     }
 

@@ -101,6 +101,13 @@ impl World {
     fn abort(self, _code: i32) {}
 }
 
+/// This program, as ranks compare it.
+pub fn program() -> String {
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("ADAMANT_REVISION"));
+    let dirty = if env!("ADAMANT_DIRTY") == "true" { ", changed" } else { "" };
+    format!("{version}, {revision}{dirty}")
+}
+
 /// How long ranks wait for each other.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct RankTimeout {

@@ -1,7 +1,9 @@
 //! One attack on all images the protocol lets it see: proposals, checks, verdicts.
 
 use super::evaluator::{Evaluator, Observer, Protocol, read, stream};
+use super::record::ATTACKS;
 use super::tally::Tally;
+use super::together::Team;
 use super::{
     Broken, Distances, EvaluateError, Examples, Ledger, Looks, Outcome, Record, check, judge,
 };
@@ -34,13 +36,29 @@ pub(super) struct Work<'a, A, J> {
     pub tally: &'a mut Tally,
     /// Where it is written down.
     pub ledger: &'a mut Ledger,
+    /// Who else works at it.
+    pub team: Team<'a>,
 }
 
 impl<A, J> Work<'_, A, J> {
     /// Adds what was found and writes it down.
     pub fn enter(&mut self, record: Record) -> Result<(), EvaluateError> {
         self.tally.enter(&record)?;
+        self.team.remember(&record);
         self.ledger.append(record)
+    }
+
+    /// Ends a stage: what any rank has found is known to all, and on the disk.
+    pub fn meet(&mut self) -> Result<(), EvaluateError> {
+        // Before the others are waited for: they may never come.
+        self.ledger.sync()?;
+        for record in self.team.meet()? {
+            self.tally.enter(&record)?;
+            if self.team.keeps_all() {
+                self.ledger.append(record)?;
+            }
+        }
+        self.ledger.sync()
     }
 }
 
@@ -69,7 +87,9 @@ impl Evaluator {
         let mut open = work.tally.open_to(place);
         open.retain(|position| !done.contains_key(position));
         observer.begin(&attack.name(), open.len());
-        for chunk in open.chunks(self.batch_size) {
+        let mut pieces = work.team.pieces(ATTACKS + place, open.len(), self.batch_size);
+        while let Some(piece) = pieces.take(observer)? {
+            let chunk = &open[piece];
             let seconds = observer.seconds();
             let mut passes = Passes::default();
             let Context { attacked, exact, judged, examples, distances, .. } = work.context;
@@ -92,7 +112,7 @@ impl Evaluator {
             })?;
             observer.judged(chunk.len(), right);
         }
-        work.ledger.sync()
+        work.meet()
     }
 
     /// What stands after attacks in another precision is attacked again in single precision: rounding makes an attack

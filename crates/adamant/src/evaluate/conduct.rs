@@ -2,10 +2,13 @@
 
 use super::audit::Audit;
 use super::{Fingerprint, Flag, Ledger, Share};
+use collective::{Collective, Solo};
 
 /// How an evaluation is carried out; the default keeps nothing and judges all images.
-#[derive(Debug, Default)]
-pub struct Conduct {
+#[derive(Debug)]
+pub struct Conduct<'a> {
+    /// Who judges together: every rank calls with the same settings and has the figures of all.
+    pub ranks: &'a dyn Collective,
     /// Where verdicts are written down as they fall; a resumed one says what is done already.
     pub ledger: Ledger,
     /// Which images are judged here.
@@ -20,6 +23,21 @@ pub struct Conduct {
     pub doubts: Vec<Flag>,
     /// What is judged, by content: what a resumed ledger is held against.
     pub fingerprint: Fingerprint,
+}
+
+impl Default for Conduct<'_> {
+    fn default() -> Self {
+        Self {
+            ranks: &Solo,
+            ledger: Ledger::in_memory(),
+            share: Share::default(),
+            looks: Looks::End,
+            distances: Distances::Ignored,
+            audit: None,
+            doubts: Vec::new(),
+            fingerprint: Fingerprint::default(),
+        }
+    }
 }
 
 /// What becomes of attacks that look for the nearest adversarial image (FAB, DeepFool, Carlini & Wagner).

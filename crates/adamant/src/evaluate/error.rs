@@ -159,6 +159,9 @@ pub enum EvaluateError {
         /// What was written.
         found: String,
     },
+    /// Another rank.
+    #[error(transparent)]
+    Collective(#[from] collective::CollectiveError),
     /// The evaluation could not be written.
     #[error("reading or writing {} failed", path.display())]
     Write {

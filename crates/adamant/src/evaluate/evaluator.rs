@@ -2,8 +2,11 @@
 
 use super::attacked::{Context, Work};
 use super::audit::{AUDITED, Audit, Depth, Networks};
+use super::ledger::text;
 use super::probe::leading_gradients;
+use super::record::{CLEAN, GRADIENTS};
 use super::tally::Tally;
+use super::together::Team;
 use super::{
     AttackHeader, Clean, Conduct, Distances, EvaluateError, Evaluation, Examples, Header, Looks,
     Probed, Record, Samples, ThreatReport, Verdict, branch_name, judge,
@@ -65,6 +68,8 @@ pub trait Observer {
     fn begin(&mut self, stage: &str, images: usize);
     /// So many more images of the stage are judged; of these, so many are right.
     fn judged(&mut self, images: usize, right: usize);
+    /// So many more images of the stage are with other ranks.
+    fn elsewhere(&mut self, _images: usize) {}
     /// Seconds since a fixed moment.
     fn seconds(&self) -> f64;
 }
@@ -83,6 +88,8 @@ impl Observer for Silent {
 
 /// Of how many images the gradient is probed for being zero, those among them that are right as they are.
 const PROBED: usize = 256;
+/// The queue of the audit, beside those of stages.
+const AUDIT: usize = usize::MAX;
 
 impl Evaluator {
     /// Freezes the two branches of `network` and judges it.
@@ -109,7 +116,7 @@ impl Evaluator {
         subject: Subject,
         examples: &dyn Examples,
         observer: &mut dyn Observer,
-        conduct: Conduct,
+        conduct: Conduct<'_>,
     ) -> Result<Evaluation, EvaluateError> {
         let attacked = engine.freeze(network, self.attack_branch, self.precision)?;
         let judged = engine.freeze(network, self.branch, Precision::F32)?;
@@ -156,7 +163,7 @@ impl Evaluator {
         subject: Subject,
         examples: &dyn Examples,
         observer: &mut dyn Observer,
-        mut conduct: Conduct,
+        mut conduct: Conduct<'_>,
     ) -> Result<Evaluation, EvaluateError> {
         let Networks { attacked, judged, reference, .. } = *networks;
         check_networks(attacked, judged, examples, self.batch_size)?;
@@ -166,7 +173,10 @@ impl Evaluator {
         let all = self.samples.positions(examples.count(), self.seed)?;
         let header = self.header(subject, judged.classes(), all.len(), &conduct);
         let mut tally = Tally::new(&header);
-        tally.enter_all(conduct.ledger.begin(&header)?)?;
+        let team = Team::new(conduct.ranks);
+        let known = conduct.ledger.begin(&header)?;
+        let has_ended = known.contains(&Record::Ended);
+        tally.enter_all(team.begin(&header, known, &mut conduct.ledger)?)?;
         let mut work = Work {
             context: Context {
                 attacked,
@@ -178,6 +188,7 @@ impl Evaluator {
             },
             tally: &mut tally,
             ledger: &mut conduct.ledger,
+            team,
         };
         let own = conduct.share.of(&all);
         self.clean(&mut work, own, observer)?;
@@ -187,7 +198,10 @@ impl Evaluator {
             self.probe(&mut work, own, first)?;
         }
         let doubts = conduct.audit.is_some() || !conduct.doubts.is_empty();
-        if doubts && conduct.share.is_first() && !work.tally.is_audited {
+        let audits = doubts && conduct.share.is_first() && !work.tally.is_audited;
+        // One rank has doubts while the others go on.
+        let mut audit = work.team.pieces(AUDIT, usize::from(audits), 1);
+        while audit.take(&mut Silent)?.is_some() {
             let mut flags = std::mem::take(&mut conduct.doubts);
             if let Some(audit) = conduct.audit {
                 let batch = read(examples, &all[..all.len().min(AUDITED)], judged.classes())?;
@@ -198,9 +212,13 @@ impl Evaluator {
         for (place, attack) in self.attacks.iter().enumerate() {
             self.under(place, &**attack, &mut work, observer)?;
         }
-        if !work.tally.has_ended {
-            work.enter(Record::Ended)?;
+        work.meet()?;
+        if !has_ended {
+            work.ledger.append(Record::Ended)?;
             work.ledger.sync()?;
+        }
+        if conduct.ranks.world_size() > 1 && conduct.ranks.rank() == 0 {
+            conduct.ledger.replace(&text(&header, tally.canonical()))?;
         }
         let part = (!conduct.share.is_whole()).then(|| conduct.share.to_string());
         Ok(Evaluation { part, ..Evaluation::of(&header, &tally) })
@@ -224,7 +242,9 @@ impl Evaluator {
         let open: Vec<usize> =
             own.iter().copied().filter(|position| !done.contains_key(position)).collect();
         observer.begin("clean", open.len());
-        for chunk in open.chunks(self.batch_size) {
+        let mut pieces = work.team.pieces(CLEAN, open.len(), self.batch_size);
+        while let Some(piece) = pieces.take(observer)? {
+            let chunk = &open[piece];
             let Context { judged, examples, .. } = work.context;
             let batch = read(examples, chunk, judged.classes())?;
             let predictions = judge(judged, &batch.images, &batch)?;
@@ -239,7 +259,7 @@ impl Evaluator {
             work.enter(Record::Clean { outcomes })?;
             observer.judged(chunk.len(), right);
         }
-        work.ledger.sync()
+        work.meet()
     }
 
     /// Which of the first images that are right as they are have no input gradient at all.
@@ -256,7 +276,9 @@ impl Evaluator {
                 && !tally.leads.contains_key(position)
         };
         let open: Vec<usize> = own.iter().copied().filter(is_open).collect();
-        for chunk in open.chunks(self.batch_size) {
+        let mut pieces = work.team.pieces(GRADIENTS, open.len(), self.batch_size);
+        while let Some(piece) = pieces.take(&mut Silent)? {
+            let chunk = &open[piece];
             let Context { attacked, examples, .. } = work.context;
             let batch = read(examples, chunk, attacked.classes())?;
             let leads = leading_gradients(attacked, &batch, &stream(self.seed, 0))?;
@@ -264,7 +286,7 @@ impl Evaluator {
             let outcomes = outcomes.collect();
             work.enter(Record::Gradients { outcomes })?;
         }
-        work.ledger.sync()
+        work.meet()
     }
 
     fn header(

@@ -7,6 +7,8 @@
 //! while a process writes it.
 
 use super::header::{Header, hex};
+use super::report::write_whole;
+use super::together::Seen;
 use super::{EvaluateError, Record};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,6 +27,7 @@ pub struct Ledger {
     file: Option<OpenLedger>,
     header: Option<Header>,
     records: Vec<Record>,
+    adopted: Vec<(PathBuf, Header, Vec<Record>)>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Ledger {
         })?;
         lock(&file, path)?;
         let file = Some(OpenLedger { path: path.to_path_buf(), file, unsynced: 0 });
-        Ok(Self { file, header: None, records: Vec::new() })
+        Ok(Self { file, ..Self::default() })
     }
 
     /// The ledger at `path` as it was left, without its torn tail.
@@ -73,7 +76,19 @@ impl Ledger {
         file.set_len(whole).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         let file = Some(OpenLedger { path: path.to_path_buf(), file, unsynced: 0 });
-        Ok(Self { file, header, records })
+        Ok(Self { file, header, records, adopted: Vec::new() })
+    }
+
+    /// Takes over what another ledger of the same evaluation holds, such as that of a rank which is gone.
+    ///
+    /// Errors: as [`Ledger::read`], but that a torn header holds nothing.
+    pub fn adopt(&mut self, path: &Path) -> Result<(), EvaluateError> {
+        let failed = |source| EvaluateError::Write { path: path.to_path_buf(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        if let (Some(header), records, _) = parse(&mut file, path)? {
+            self.adopted.push((path.to_path_buf(), header, records));
+        }
+        Ok(())
     }
 
     /// What a ledger holds; it may still be growing.
@@ -99,7 +114,8 @@ impl Ledger {
         Ok(records.contains(&Record::Ended))
     }
 
-    /// Writes the header of a new ledger, or holds that of a resumed one against it; gives the records there are.
+    /// Writes the header of a new ledger, or holds that of a resumed one against it; gives the records there are, with
+    /// those adopted, which are written down here as well.
     ///
     /// Errors: `LedgerDiffers`, naming every setting that differs; `Write`.
     pub(super) fn begin(&mut self, header: &Header) -> Result<Vec<Record>, EvaluateError> {
@@ -117,7 +133,30 @@ impl Ledger {
                 }
             }
         }
-        Ok(std::mem::take(&mut self.records))
+        let mut seen = Seen::default();
+        let mut all = std::mem::take(&mut self.records);
+        for record in &all {
+            seen.admits(record);
+        }
+        for (path, theirs, records) in std::mem::take(&mut self.adopted) {
+            let differences = theirs.differences(header);
+            if !differences.is_empty() {
+                return Err(EvaluateError::LedgerDiffers { path, differences });
+            }
+            for record in records.into_iter().filter(|record| seen.admits(record)) {
+                self.append(record.clone())?;
+                all.push(record);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Puts the ledger of an evaluation that has ended in order: what is written is `text`, and nothing follows.
+    pub(super) fn replace(&mut self, text: &str) -> Result<(), EvaluateError> {
+        match &self.file {
+            Some(open) => write_whole(&open.path, text),
+            None => Ok(()),
+        }
     }
 
     /// Writes a record down.

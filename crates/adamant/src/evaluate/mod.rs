@@ -3,7 +3,8 @@
 //! Begin with [`Evaluator`] (what is asked and how it is run), then [`Protocol`] (what "robust" counts), [`check`]
 //! (nothing an attack returns is believed) and [`Evaluation`] (what is told, `evaluation.json`). Every image has a
 //! [`Verdict`], a line of `verdicts.jsonl`. What was found is written down at once, in a [`Ledger`]; figures are sums over
-//! its records, so a killed evaluation continues and several processes share one ([`Conduct`], [`merge`]).
+//! its records, so a killed evaluation continues and several processes share one ([`Conduct`], [`merge`]); ranks that know of each
+//! other give their work to whoever is free (`together`).
 
 mod agreement;
 mod attacked;
@@ -27,6 +28,7 @@ pub(crate) mod record;
 mod report;
 mod share;
 mod tally;
+mod together;
 mod verdict;
 mod wilson;
 

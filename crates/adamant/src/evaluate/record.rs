@@ -39,6 +39,34 @@ pub enum Record {
     Ended,
 }
 
+impl Record {
+    /// The place of its stage in an evaluation: clean, gradients, attacks in their order, and what concerns no image last.
+    pub(super) fn stage(&self) -> usize {
+        match self {
+            Self::Clean { .. } => CLEAN,
+            Self::Gradients { .. } => GRADIENTS,
+            Self::Attack { attack, .. } => ATTACKS + attack,
+            Self::Audit { .. } | Self::Ended => usize::MAX,
+        }
+    }
+
+    /// The images it tells of.
+    pub(super) fn images(&self) -> Vec<usize> {
+        match self {
+            Self::Clean { outcomes } => outcomes.iter().map(|clean| clean.image).collect(),
+            Self::Gradients { outcomes } => outcomes.iter().map(|probed| probed.image).collect(),
+            Self::Attack { outcomes, .. } => outcomes.iter().map(|one| one.image).collect(),
+            Self::Audit { .. } | Self::Ended => Vec::new(),
+        }
+    }
+}
+
+/// The places of stages: see [`Record::stage`].
+pub(super) const CLEAN: usize = 0;
+pub(super) const GRADIENTS: usize = 1;
+/// Of the first attack.
+pub(super) const ATTACKS: usize = 2;
+
 /// An image as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clean {

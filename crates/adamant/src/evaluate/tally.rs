@@ -19,7 +19,6 @@ pub(super) struct Tally {
     pub(super) attacks: Vec<Attacked>,
     pub(super) flags: Vec<Flag>,
     pub(super) is_audited: bool,
-    pub(super) has_ended: bool,
 }
 
 /// What one attack did so far.
@@ -41,7 +40,6 @@ impl Tally {
             attacks: header.attacks.iter().map(|_| Attacked::default()).collect(),
             flags: Vec::new(),
             is_audited: false,
-            has_ended: false,
         }
     }
 
@@ -50,12 +48,7 @@ impl Tally {
     /// Errors: `LedgerContradicts`.
     pub(super) fn enter_all(&mut self, mut records: Vec<Record>) -> Result<(), EvaluateError> {
         // Verdicts remember the first attack that broke an image: first in the evaluation, not in the file.
-        records.sort_by_key(|record| match record {
-            Record::Clean { .. } => 0,
-            Record::Gradients { .. } => 1,
-            Record::Attack { attack, .. } => 2 + attack,
-            Record::Audit { .. } | Record::Ended => usize::MAX,
-        });
+        records.sort_by_key(Record::stage);
         records.iter().try_for_each(|record| self.enter(record))
     }
 
@@ -98,7 +91,7 @@ impl Tally {
                 self.flags.extend(new);
                 self.is_audited = true;
             }
-            Record::Ended => self.has_ended = true,
+            Record::Ended => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod g11_along;
 mod g12_audit;
 mod g19_report;
 mod g20_again;
+mod g30_together;
 mod masked;
 mod overfitted;
 mod support;

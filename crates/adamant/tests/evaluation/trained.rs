@@ -139,7 +139,7 @@ pub fn subject() -> Subject {
 }
 
 /// All images, doubted so thoroughly.
-pub fn conduct(depth: Depth) -> Conduct {
+pub fn conduct(depth: Depth) -> Conduct<'static> {
     Conduct { audit: Some(Audit { depth }), ..Conduct::default() }
 }
 

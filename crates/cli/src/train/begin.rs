@@ -27,7 +27,7 @@ pub fn begin(
         let (run, recipe) = open(arguments, settings, engine, world_size)?;
         return Ok((Some(run), recipe));
     }
-    agree(ranks, &[("program", program()), ("recipe", asked(arguments))])?;
+    agree(ranks, &[("program", crate::ranks::program()), ("recipe", asked(arguments))])?;
     let opened = match ranks.rank() {
         0 => Some(open(arguments, settings, engine, world_size)),
         _ => None,
@@ -75,12 +75,6 @@ pub fn agree_on_images(ranks: &dyn Collective, dataset: &Dataset) -> anyhow::Res
     }
     let fact = format!("{}, {} of them, hash {:016x}", dataset.name(), dataset.len(), hash.0);
     Ok(agree(ranks, &[("set of training images", fact)])?)
-}
-
-fn program() -> String {
-    let (version, revision) = (env!("CARGO_PKG_VERSION"), env!("ADAMANT_REVISION"));
-    let dirty = if env!("ADAMANT_DIRTY") == "true" { ", changed" } else { "" };
-    format!("{version}, {revision}{dirty}")
 }
 
 /// What this rank was asked for, as a hash; a recipe that cannot be read here is told when it is needed.
