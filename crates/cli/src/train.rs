@@ -88,7 +88,7 @@ fn run_on(
     let dataset = Arc::new(plan.load(Part::Train, &search)?);
     begin::agree_on_images(ranks, &dataset)?;
     // What the model will be judged on has to be there before hours are spent on it.
-    let judged = run.as_ref().map(|_| plan.load(Part::Test, &search)).transpose()?;
+    let judged = plan.load(Part::Test, &search)?;
     if let Some(memory) = arguments.memory {
         engine = budget::within(engine, memory, &plan, &dataset, settings)?;
     }
@@ -102,12 +102,19 @@ fn run_on(
         checkpoint_now: &signals.checkpoint_now,
     };
     *known = Known::ToAll;
-    let (Some(mut run), Some(judged)) = (run, judged) else {
-        let outcome = engine.pool().install(|| follow(&setting));
-        return match outcome {
-            Err(TrainError::Interrupted { .. }) => Ok(ExitCode::SUCCESS),
-            outcome => Ok(outcome.map(|()| ExitCode::SUCCESS)?),
-        };
+    let bench = judge::Bench { ranks, engine: &engine, plan: &plan, dataset: &judged, settings };
+    let Some(mut run) = run else {
+        match engine.pool().install(|| follow(&setting)) {
+            Err(TrainError::Interrupted { .. }) => {}
+            outcome => {
+                outcome?;
+                signals.interrupt.store(true, Ordering::SeqCst);
+                *known = Known::ToThisRank;
+                judge::help(&bench)?;
+                *known = Known::ToAll;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
     };
     let mut progress = progress::Progress::new(settings, run.folder());
     // The pool of the engine also runs the attack's tiles, so that --threads bounds everything.
@@ -117,7 +124,9 @@ fn run_on(
         Ok(state) => {
             // Nothing is left to save: from here on the first signal ends the process at once.
             signals.interrupt.store(true, Ordering::SeqCst);
-            judge::judge(&engine, &plan, &run, &judged, state.seconds, settings)?;
+            *known = Known::ToThisRank;
+            judge::judge(&bench, &run, state.seconds)?;
+            *known = Known::ToAll;
             let page = crate::report::of_run(run.folder(), settings)?;
             settings.remark(format_args!("report      {}", page.display()));
         }
@@ -126,7 +135,13 @@ fn run_on(
             let signal = signals.received.load(Ordering::SeqCst) as u8;
             return Err(Interrupted { signal }.into());
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            // Where only the record could not be written, the others are judging already.
+            if matches!(error, TrainError::Run(_)) {
+                *known = Known::ToThisRank;
+            }
+            return Err(error.into());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The end of a run: best and last model, both branches, on the test images.
+//! The end of a run: best and last model, both branches, on the test images, by all ranks.
 
 use crate::output::{percent, print, table};
 use crate::progress::Progress;
@@ -14,6 +14,7 @@ use adamant::train::plan::Plan;
 use adamant::train::run::Run;
 use adamant::train::validation::Subset;
 use anyhow::Context;
+use collective::Collective;
 use engine::Precision;
 use engine::cpu::CpuEngine;
 use network::{Domain, Network};
@@ -27,41 +28,42 @@ struct Judged {
 }
 
 /// What all judgements of a run share.
-struct Bench<'a> {
-    engine: &'a CpuEngine,
-    plan: &'a Plan,
-    run: &'a Run,
-    dataset: &'a Dataset,
-    indices: &'a [u64],
-    settings: &'a Settings,
+pub struct Bench<'a> {
+    /// Who judges.
+    pub ranks: &'a dyn Collective,
+    /// What computes.
+    pub engine: &'a CpuEngine,
+    /// What the run was to do.
+    pub plan: &'a Plan,
+    /// The test images.
+    pub dataset: &'a Dataset,
+    /// How much is told.
+    pub settings: &'a Settings,
 }
 
-/// Judges best and last model of a run on `dataset`, the test images, through every branch it has trained, and shows the figures and where they are.
+/// The models of a run, and the folder they came from, which only rank 0 has.
+struct Models<'a> {
+    best: Network,
+    last: Network,
+    run: Option<&'a Run>,
+}
+
+/// Judges best and last model of a run on the test images, through every branch it has trained, and shows the figures and
+/// where they are. Called by rank 0.
 ///
 /// The best model's judged branch lies in the run folder, everything else in a folder of its own. Each has a ledger, so
 /// that a judgement that was broken off goes on where it was.
-pub fn judge(
-    engine: &CpuEngine,
-    plan: &Plan,
-    run: &Run,
-    dataset: &Dataset,
-    seconds: f64,
-    settings: &Settings,
-) -> anyhow::Result<()> {
-    let indices: Vec<u64> = match dataset.part() {
-        // Judging on what was learned would be worth nothing; the held-out images only chose the best step.
-        Part::Whole => hold_out(dataset.len(), plan.validation, plan.seed)?.validation,
-        Part::Train | Part::Test => (0..dataset.len() as u64).collect(),
+pub fn judge(bench: &Bench<'_>, run: &Run, seconds: f64) -> anyhow::Result<()> {
+    let Bench { ranks, plan, dataset, settings, .. } = *bench;
+    let model = |name: &str| {
+        let network = Network::read(&run.folder().join(name))?;
+        if ranks.world_size() > 1 {
+            ranks.broadcast(0, network.to_bytes())?;
+        }
+        anyhow::Ok(network)
     };
-    let bench = Bench { engine, plan, run, dataset, indices: &indices, settings };
-    let best = Network::read(&run.folder().join(BEST))?;
-    let last = Network::read(&run.folder().join(LAST))?;
-    let bests = bench.model(BEST, &best)?;
-    let lasts = match last == best {
-        // The same bytes give the same verdicts.
-        true => bench.same(&bests)?,
-        false => bench.model(LAST, &last)?,
-    };
+    let models = Models { best: model(BEST)?, last: model(LAST)?, run: Some(run) };
+    let (bests, lasts) = bench.all(&models)?;
     if settings.json {
         let figures = |judged: &[Judged]| {
             let all = judged.iter().map(|one| serde_json::to_value(&one.evaluation));
@@ -84,73 +86,133 @@ pub fn judge(
     print(&describe(plan, run, seconds, images, &bests, &lasts))
 }
 
+/// Helps rank 0 to judge. Called by the other ranks.
+pub fn help(bench: &Bench<'_>) -> anyhow::Result<()> {
+    let model = |name: &str| {
+        let bytes = bench.ranks.broadcast(0, Vec::new())?;
+        anyhow::Ok(Network::from_bytes(&bytes, name)?)
+    };
+    bench.all(&Models { best: model(BEST)?, last: model(LAST)?, run: None }).map(drop)
+}
+
 impl Bench<'_> {
-    /// One model through every branch, the one whose robustness counts first.
-    fn model(&self, name: &str, network: &Network) -> anyhow::Result<Vec<Judged>> {
-        let branches = self.plan.branches.iter().rev();
-        branches.map(|&branch| self.branch(name, network, branch)).collect()
+    /// Best and last model.
+    fn all(&self, models: &Models<'_>) -> anyhow::Result<(Vec<Judged>, Vec<Judged>)> {
+        let Self { plan, dataset, .. } = *self;
+        let indices: Vec<u64> = match dataset.part() {
+            // Judging on what was learned would be worth nothing; the held-out images only chose the best step.
+            Part::Whole => hold_out(dataset.len(), plan.validation, plan.seed)?.validation,
+            Part::Train | Part::Test => (0..dataset.len() as u64).collect(),
+        };
+        let examples = Subset { dataset, indices: &indices };
+        let Models { best, last, run } = models;
+        let bests = self.model(BEST, best, *run, examples)?;
+        let lasts = match (last == best, run) {
+            // The same bytes give the same verdicts.
+            (true, Some(run)) => self.same(&bests, run)?,
+            (true, None) => Vec::new(),
+            (false, _) => self.model(LAST, last, *run, examples)?,
+        };
+        // Whoever ends before rank 0 has written all would not hear that it failed.
+        self.ranks.barrier()?;
+        Ok((bests, lasts))
     }
 
-    fn branch(&self, name: &str, network: &Network, branch: Domain) -> anyhow::Result<Judged> {
-        let Self { engine, plan, run, dataset, indices, settings } = *self;
-        let examples = Subset { dataset, indices };
-        let evaluator = evaluator(plan, branch, indices.len())?;
-        let folder = self.folder(name, branch);
+    /// One model through every branch, the one whose robustness counts first.
+    fn model(
+        &self,
+        name: &str,
+        network: &Network,
+        run: Option<&Run>,
+        examples: Subset<'_>,
+    ) -> anyhow::Result<Vec<Judged>> {
+        let branches = self.plan.branches.iter().rev();
+        let judged = |&branch: &Domain| {
+            let evaluation = match run {
+                Some(run) => self.keep(run, name, (network, branch), examples)?,
+                None => {
+                    let model = name.to_string();
+                    self.branch(model, (network, branch), examples, Ledger::in_memory())??
+                }
+            };
+            Ok(Judged { branch, evaluation })
+        };
+        branches.map(judged).collect()
+    }
+
+    /// One branch of a model, with figures and ledger in its folder.
+    fn keep(
+        &self,
+        run: &Run,
+        name: &str,
+        subject: (&Network, Domain),
+        examples: Subset<'_>,
+    ) -> anyhow::Result<Evaluation> {
+        let folder = self.folder(run, name, subject.1);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("making the folder {} failed", folder.display()))?;
         let ledger = folder.join(LEDGER);
-        let positions = evaluator.positions(&examples)?;
-        let instructions = format!("{:?}", engine.settings().isa);
-        let fingerprint = Fingerprint::of(network, &examples, &positions, instructions)?;
-        let model = run.folder().join(name);
-        let judge = |ledger: Ledger| {
-            let subject =
-                Subject { model: model.display().to_string(), data: plan.source.to_string() };
-            let conduct =
-                Conduct { ledger, fingerprint: fingerprint.clone(), ..Conduct::default() };
-            let mut progress = Progress::new(settings);
-            let evaluation = engine.pool().install(|| {
-                evaluator.conduct(engine, network, subject, &examples, &mut progress, conduct)
-            });
-            progress.finish();
-            evaluation
-        };
+        let model = run.folder().join(name).display().to_string();
+        let judge = |ledger| self.branch(model.clone(), subject, examples, ledger);
         let begun = match ledger.exists() {
-            true => judge(Ledger::resume(&ledger)?),
-            false => judge(Ledger::create(&ledger)?),
+            true => judge(Ledger::resume(&ledger)?)?,
+            false => judge(Ledger::create(&ledger)?)?,
         };
         let mut evaluation = match begun {
-            // Of a model that has been trained on since.
+            // Of a model that has been trained on since. No other rank has heard of it.
             Err(EvaluateError::LedgerDiffers { .. }) => {
                 std::fs::remove_file(&ledger)
                     .with_context(|| format!("removing {} failed", ledger.display()))?;
-                judge(Ledger::create(&ledger)?)?
+                judge(Ledger::create(&ledger)?)??
             }
             evaluation => evaluation?,
         };
-        if dataset.part() == Part::Whole {
+        if examples.dataset.part() == Part::Whole {
             let part = "were held out from training and chose the best step";
             evaluation.flags.push(Flag::no_test_images(&evaluation.data, part));
         }
         evaluation.write(&folder)?;
-        Ok(Judged { branch, evaluation })
+        Ok(evaluation)
+    }
+
+    /// What the evaluator says of one branch of a model.
+    fn branch(
+        &self,
+        model: String,
+        (network, branch): (&Network, Domain),
+        examples: Subset<'_>,
+        ledger: Ledger,
+    ) -> anyhow::Result<Result<Evaluation, EvaluateError>> {
+        let Self { ranks, engine, plan, settings, .. } = *self;
+        let evaluator = evaluator(plan, branch, examples.indices.len())?;
+        let positions = evaluator.positions(&examples)?;
+        let instructions = format!("{:?}", engine.settings().isa);
+        let fingerprint = Fingerprint::of(network, &examples, &positions, instructions)?;
+        let subject = Subject { model, data: plan.source.to_string() };
+        let conduct = Conduct { ranks, ledger, fingerprint, ..Conduct::default() };
+        let mut progress = Progress::new(settings);
+        let evaluation = engine.pool().install(|| {
+            evaluator.conduct(engine, network, subject, &examples, &mut progress, conduct)
+        });
+        progress.finish();
+        Ok(evaluation)
     }
 
     /// The best model's evaluations as those of the last, where they are one.
-    fn same(&self, bests: &[Judged]) -> anyhow::Result<Vec<Judged>> {
-        let model = self.run.folder().join(LAST).display().to_string();
+    fn same(&self, bests: &[Judged], run: &Run) -> anyhow::Result<Vec<Judged>> {
+        let model = run.folder().join(LAST).display().to_string();
         let of_last = |judged: &Judged| {
             let evaluation = Evaluation { model: model.clone(), ..judged.evaluation.clone() };
-            evaluation.write(&self.folder(LAST, judged.branch))?;
+            evaluation.write(&self.folder(run, LAST, judged.branch))?;
             Ok(Judged { branch: judged.branch, evaluation })
         };
         bests.iter().map(of_last).collect()
     }
 
-    fn folder(&self, name: &str, branch: Domain) -> PathBuf {
+    fn folder(&self, run: &Run, name: &str, branch: Domain) -> PathBuf {
         let is_judged = branch == self.plan.judged_branch();
         let branch = branch_name(branch);
-        let run = self.run.folder();
+        let run = run.folder();
         match (name == BEST, is_judged) {
             (true, true) => run.to_path_buf(),
             (true, false) => run.join(format!("evaluation-{branch}")),
