@@ -67,11 +67,11 @@ if os.path.exists(args.out):
     result = json.load(open(args.out))
 else:
     machine = next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    revision = subprocess.run(["git", "-C", official.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    version = subprocess.run([args.adamant, "--version"], capture_output=True, text=True, check=True)
     result = {"what": "AutoAttack standard, Linf: adamant beside pyautoattack 0.2.0, by turns",
               "model": os.path.basename(args.model), "data": os.path.basename(args.data), "epsilon": args.eps,
               "machine": machine, "threads": args.threads, "batch": args.batch, "torch": official.torch.__version__,
-              "official_mode": f"{args.mode}: {mode.__doc__}", "revision": revision.stdout.strip(),
+              "official_mode": f"{args.mode}: {mode.__doc__}", "adamant": version.stdout.strip(),
               "parts_of": args.parts, "parts": []}
 for part in range(len(result["parts"]) + 1, (args.only or args.parts) + 1):
     turn = {"part": part}

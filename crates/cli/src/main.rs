@@ -33,9 +33,19 @@ use clap::{Parser, Subcommand};
 use settings::Settings;
 use std::process::ExitCode;
 
+/// The release and the commit: a benchmark's record names what it timed.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("ADAMANT_REVISION"),
+    ", dirty: ",
+    env!("ADAMANT_DIRTY"),
+    ")"
+);
+
 /// Trains image classifiers that stay right under attack, attacks them and judges them.
 #[derive(Parser)]
-#[command(name = "adamant", version, arg_required_else_help = true)]
+#[command(name = "adamant", version = VERSION, arg_required_else_help = true)]
 struct CommandLine {
     #[command(flatten)]
     settings: Settings,

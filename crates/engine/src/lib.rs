@@ -222,13 +222,13 @@ pub trait Session {
     ) -> Result<(Logits, Vec<f32>), EngineError>;
 
     /// The logits of `images`, whose forwards are remembered instead of any before: questions about images like them may
-    /// then take less work.
+    /// then take less work. Up to rounding these are the logits of [`Session::logits`].
     fn remember(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
         self.logits(images)
     }
 
     /// The logits of `images`, each of which differs from the image remembered at its position in `near`, best in a few
-    /// neighbouring pixels: the bits of [`Session::logits`] for less work. A position comes at most once.
+    /// neighbouring pixels: the bits that [`Session::remember`] gives them, for less work. A position comes at most once.
     fn logits_near(
         &mut self,
         _near: &[usize],

@@ -1,7 +1,7 @@
 //! Prints GFLOP/s and the share of this thread's own multiply-add peak for the convolutions of common networks.
 //!
 //! `cargo run --release -p kernels --example convolution [images] [isa] [part of a row's name]`: best of several runs on random data (never on
-//! zeros: the clock depends on the data). FLOPs are nominal, taps in the border included.
+//! zeros: the clock depends on the data). `ALGORITHM=direct` or `local` in the environment takes another. FLOPs are nominal, taps in the border included.
 
 use kernels::convolution::{
     Algorithm, Direction, Epilogue, GradientEpilogue, Scratch, backward_data, backward_weight,
@@ -92,9 +92,11 @@ fn measure(isa: Isa, shape: &ConvolutionShape, images: usize) -> [Timing; 3] {
     let mut input_gradient = random(images * shape.input_gradient_len());
     let mut sums = random(shape.out_panels() * shape.panel_len());
     let (ahead, back) = {
-        let algorithm = match std::env::var_os("DIRECT") {
-            Some(_) => Algorithm::Direct,
-            None => Algorithm::fastest(shape),
+        let algorithm = match std::env::var("ALGORITHM").as_deref() {
+            Ok("direct") => Algorithm::Direct,
+            Ok("local") => Algorithm::local(shape),
+            Ok(other) => panic!("ALGORITHM is {other}: direct, local or unset, the fastest"),
+            Err(_) => Algorithm::fastest(shape),
         };
         (
             pack(shape, &weights, Direction::Forward, algorithm),

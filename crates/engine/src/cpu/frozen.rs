@@ -20,7 +20,7 @@ use crate::{
 use kernels::Isa;
 use kernels::convolution::Scratch;
 use network::{Domain, Network, Shape, Statistics};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A network with the running statistics of one domain, prepared for many passes.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct SingleFrozen {
     tile: usize,
     /// What of it can be computed in part.
     head: Option<Head>,
+    /// For the forwards of a session that remembers; packed when the first one does.
+    near: OnceLock<Weights>,
 }
 
 impl SingleFrozen {
@@ -59,12 +61,18 @@ impl SingleFrozen {
             backward: Weights::fastest(&network, &program, Direction::BackwardData),
             kept: Kept::all(&program, Weighted::No),
             head: Head::of(&program, &readers),
+            near: OnceLock::new(),
             stages,
             tile,
             readers,
             network,
             program,
         })
+    }
+
+    /// The forward's weights where parts of it are computed.
+    fn near(&self, head: Head) -> &Weights {
+        self.near.get_or_init(|| Weights::local(&self.network, &self.program, head.steps))
     }
 
     fn context<'a>(
@@ -127,9 +135,23 @@ impl Drop for SingleSession<'_> {
 }
 
 impl SingleSession<'_> {
+    /// The logits of whole forwards with these weights.
+    fn whole(&mut self, weights: &Weights, images: ImagesView<'_>) -> Result<Logits, EngineError> {
+        border::check_images("logits", &self.frozen.program, images)?;
+        let mut logits = Logits::zeros(images.count, self.frozen.program.classes);
+        let tile = self.frozen.tile;
+        let rows = logits.values.chunks_mut(tile * logits.classes);
+        for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
+            let chunks = self.forward(weights, pixels, rows, Keep::Nothing, &mut Unobserved);
+            self.free(chunks);
+        }
+        Ok(logits)
+    }
+
     /// The forward of one tile, stage by stage; what it leaves is by stage.
     fn forward(
         &mut self,
+        weights: &Weights,
         pixels: &[f32],
         logits: &mut [f32],
         keep: Keep<'_>,
@@ -137,7 +159,7 @@ impl SingleSession<'_> {
     ) -> Vec<Vec<Chunk<'static>>> {
         let frozen = self.frozen;
         let program = &frozen.program;
-        let context = frozen.context(&frozen.forward, &self.buffers, keep);
+        let context = frozen.context(weights, &self.buffers, keep);
         let count = pixels.len() / program.input_shape.len();
         let mut done: Vec<Vec<Chunk<'static>>> = Vec::new();
         for stage in &frozen.stages {
@@ -239,7 +261,8 @@ impl SingleSession<'_> {
     ) -> Result<(Logits, Vec<f32>), EngineError> {
         border::check_images("input_gradient", &self.frozen.program, images)?;
         let classes = self.frozen.program.classes;
-        let keep = Keep::ForBackward(&self.frozen.kept);
+        let frozen = self.frozen;
+        let keep = Keep::ForBackward(&frozen.kept);
         let mut all = Logits::zeros(images.count, classes);
         let mut gradient = vec![0.0; images.pixels.len()];
         let length = self.frozen.tile * images.shape.len();
@@ -248,7 +271,7 @@ impl SingleSession<'_> {
             let count = pixels.len() / images.shape.len();
             let first = position * self.frozen.tile;
             let mut logits = Logits::zeros(count, classes);
-            let chunks = self.forward(pixels, &mut logits.values, keep, observer);
+            let chunks = self.forward(&frozen.forward, pixels, &mut logits.values, keep, observer);
             let mut by_logits = Logits::zeros(count, classes);
             loss(&logits, first, &mut by_logits);
             border::check_logits("input_gradient", &by_logits, count, classes)?;
@@ -266,15 +289,8 @@ impl SingleSession<'_> {
 
 impl Session for SingleSession<'_> {
     fn logits(&mut self, images: ImagesView<'_>) -> Result<Logits, EngineError> {
-        border::check_images("logits", &self.frozen.program, images)?;
-        let mut logits = Logits::zeros(images.count, self.frozen.program.classes);
-        let tile = self.frozen.tile;
-        let rows = logits.values.chunks_mut(tile * logits.classes);
-        for (pixels, rows) in images.pixels.chunks(tile * images.shape.len()).zip(rows) {
-            let chunks = self.forward(pixels, rows, Keep::Nothing, &mut Unobserved);
-            self.free(chunks);
-        }
-        Ok(logits)
+        let frozen = self.frozen;
+        self.whole(&frozen.forward, images)
     }
 
     fn input_gradient(
@@ -291,14 +307,15 @@ impl Session for SingleSession<'_> {
         let Some(head) = frozen.head else { return self.logits(images) };
         border::check_images("remember", &frozen.program, images)?;
         let mut memory = Memory::new(&frozen.program, head, images.count);
-        let context = frozen.context(&frozen.forward, &self.buffers, Keep::Nothing);
+        let context = frozen.context(frozen.near(head), &self.buffers, Keep::Nothing);
         let (own, beyond) = images.pixels.split_at(memory.count() * images.shape.len());
         let mut logits = Logits::zeros(images.count, frozen.program.classes);
         let (first, last) = logits.values.split_at_mut(memory.count() * logits.classes);
         memory.begin(&context, head, own, &mut self.scratch);
         first.copy_from_slice(memory.logits());
         let count = images.count - memory.count();
-        let whole = self.logits(ImagesView { count, pixels: beyond, ..images })?;
+        let beyond = ImagesView { count, pixels: beyond, ..images };
+        let whole = self.whole(frozen.near(head), beyond)?;
         last.copy_from_slice(&whole.values);
         self.memory = Some(memory);
         Ok(logits)
@@ -330,12 +347,12 @@ impl Session for SingleSession<'_> {
             rows.iter().flat_map(|row| &images.pixels[row * length..][..length]).copied().collect()
         };
         let positions: Vec<usize> = held.iter().map(|&row| near[row]).collect();
-        let context = frozen.context(&frozen.forward, &self.buffers, Keep::Nothing);
+        let context = frozen.context(frozen.near(head), &self.buffers, Keep::Nothing);
         let found = memory.ask(&context, head, (&positions, &gather(&held)), &mut self.scratch);
         self.memory = Some(memory);
         let pixels = gather(&beyond);
         let whole = ImagesView { count: beyond.len(), pixels: &pixels, ..images };
-        let whole = self.logits(whole)?;
+        let whole = self.whole(frozen.near(head), whole)?;
         let (rows, found) = (held.into_iter().chain(beyond), found.into_iter().chain(whole.values));
         let found: Vec<f32> = found.collect();
         for (row, values) in rows.zip(found.chunks_exact(logits.classes)) {

@@ -103,7 +103,7 @@ fn traffic(program: &Program, step: &Step, images: usize) -> usize {
 fn weights(shape: &ConvolutionShape) -> usize {
     match Algorithm::fastest(shape) {
         Algorithm::Direct => shape.out_panels() * shape.panel_len(),
-        Algorithm::Winograd => 16 * shape.in_stride * shape.out_stride(),
+        filter => filter.weights_per_nine() * shape.in_stride * shape.out_stride(),
     }
 }
 

@@ -33,7 +33,17 @@ impl Weights {
     /// Packs those of all steps for many passes, each for its fastest algorithm, in parallel on the current pool.
     pub fn fastest(network: &Network, program: &Program, direction: Direction) -> Self {
         let all = 0..program.steps.len();
-        Self::packed(network, program, None, all, direction, Algorithm::fastest)
+        Self::packed(network, program, None, all, direction, |_, shape| Algorithm::fastest(shape))
+    }
+
+    /// The same with the first `head` steps' results depending, to the bit, on the inputs of their own windows alone.
+    pub fn local(network: &Network, program: &Program, head: usize) -> Self {
+        let all = 0..program.steps.len();
+        let algorithm = |index, shape: &_| match index < head {
+            true => Algorithm::local(shape),
+            false => Algorithm::fastest(shape),
+        };
+        Self::packed(network, program, None, all, Direction::Forward, algorithm)
     }
 
     /// Packs those of some steps for one pass: a deep network's need not all exist at once.
@@ -54,7 +64,7 @@ impl Weights {
         chosen: Range<usize>,
         direction: Direction,
     ) -> Self {
-        Self::packed(network, program, half, chosen, direction, |_| Algorithm::Direct)
+        Self::packed(network, program, half, chosen, direction, |_, _| Algorithm::Direct)
     }
 
     fn packed(
@@ -63,7 +73,7 @@ impl Weights {
         half: Option<(&HalfProgram, &BufferPool)>,
         chosen: Range<usize>,
         direction: Direction,
-        algorithm: fn(&ConvolutionShape) -> Algorithm,
+        algorithm: impl Fn(usize, &ConvolutionShape) -> Algorithm + Sync,
     ) -> Self {
         let first = chosen.start;
         let steps = chosen.into_par_iter().map(|index| (index, &program.steps[index]));
@@ -77,7 +87,7 @@ impl Weights {
             }
             (Operation::Convolution { shape, weight, .. }, None) => {
                 let weight = &network.parameters[*weight].values;
-                let packed = pack(shape, weight, direction, algorithm(shape));
+                let packed = pack(shape, weight, direction, algorithm(index, shape));
                 StepWeights { packed: Some(packed), ..Default::default() }
             }
             (Operation::Scale { scale, shift }, _) => StepWeights {

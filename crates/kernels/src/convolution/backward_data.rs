@@ -6,7 +6,7 @@ use super::pack::{Direction, is_narrow, phases};
 use super::table::{Bordered, Pixel};
 use super::target::Target;
 use super::winograd;
-use super::{Add, Algorithm, ConvolutionShape, Packed, Relu, Scratch};
+use super::{Add, ConvolutionShape, Packed, Relu, Scratch};
 use crate::{Isa, LANES};
 
 /// What happens to an input gradient between its sum and memory, in this order.
@@ -53,7 +53,7 @@ pub fn backward_data(
     }
 
     let Scratch { bordered, pixels, runs, patches, .. } = scratch;
-    if weights.algorithm == Algorithm::Winograd {
+    if let Some(filter) = weights.algorithm.filter() {
         let target = Target {
             output: input_gradient,
             stride: shape.input_gradient_stride(),
@@ -64,6 +64,7 @@ pub fn backward_data(
             keep_mask: epilogue.mask,
         };
         let job = winograd::Job {
+            filter,
             height: shape.height,
             width: shape.width,
             wanted: winograd::Wanted::All,

@@ -5,7 +5,7 @@ use super::pack::Direction;
 use super::table::{Bordered, Pixel};
 use super::target::Target;
 use super::winograd;
-use super::{Add, Algorithm, ConvolutionShape, Packed, Relu, Scratch};
+use super::{Add, ConvolutionShape, Packed, Relu, Scratch};
 use crate::{Isa, LANES};
 
 /// What happens to a result between its sum and memory, in this order.
@@ -64,7 +64,7 @@ pub fn forward(
         assert_eq!(other.len(), output.len(), "addend of {shape:?}");
     }
 
-    if weights.algorithm == Algorithm::Winograd {
+    if let Some(filter) = weights.algorithm.filter() {
         let target = Target {
             output,
             stride: shape.out_stride(),
@@ -75,6 +75,7 @@ pub fn forward(
             keep_mask: None,
         };
         let job = winograd::Job {
+            filter,
             height: shape.height,
             width: shape.width,
             wanted: winograd::Wanted::All,

@@ -5,16 +5,18 @@
 //! and backward-data: a group of pixels times one or two panels of 16 output channels in registers, inputs broadcast,
 //! weights loaded. Pixels are a flat list over images, rows and columns, so small maps waste nothing.
 //!
-//! 3x3 convolutions of stride 1 have a second way, [`Algorithm::Winograd`], with 2.25 times fewer multiplications.
+//! 3x3 convolutions of stride 1 have two further ways, [`Algorithm::Winograd2`] and [`Algorithm::Winograd4`], with 2.25
+//! and 4 times fewer multiplications. Beside the plain sum, as shares of the peak measured beside each (16 images, one
+//! thread of a shared machine, AVX-512; `--example convolution`): `Winograd4` 2.1 to 2.5 times as fast with 16 to 256
+//! channels, `Winograd2` 1.4 to 1.8 times with 32 to 512.
 //!
-//! Where the frozen pass in f32 spends its time (samples of a profile, AVX-512, two threads, networks' set-up left out):
-//! in ResNet-18 with 64 images of 32x32 about 64 % are the products of `winograd`, 14 % its transforms, 18 % the direct
-//! kernel (stride 2, the first layer, projections). In ResNet-50 with 16 images of 64x64 some 60 % are the direct
-//! kernel, most of it 1x1 convolutions, and 20 % the products. Gathering a group's inputs into one run before the
+//! Where the frozen pass in f32 spends its time (samples of a profile, AVX-512, one thread, networks' set-up left out):
+//! in ResNet-18 with 64 images of 32x32 about 58 % are the products of `winograd`, 15 % its transforms, 21 % the direct
+//! kernel (stride 2, the first layer, projections). Gathering a group's inputs into one run before the
 //! direct kernel was tried and gave nothing in whole networks, nor did a software prefetch of the next panels.
 //!
 //! **Each output value is one multiply-add chain from zero in a fixed (tap, channel) order, whatever the tile, the
-//! batch or the group (`winograd`: sixteen chains, added in a fixed order): batch independence to the bit (G7) depends
+//! batch or the group (`winograd`: sixteen or thirty-six chains, added in a fixed order): batch independence to the bit (G7) depends
 //! on it.** Bias, addition and ReLU come after it.
 
 mod backward_data;

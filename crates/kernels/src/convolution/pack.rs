@@ -2,7 +2,7 @@
 
 use super::ConvolutionShape;
 use super::narrow::NARROW;
-use super::winograd;
+use super::winograd::{self, Filter};
 use crate::LANES;
 use crate::lines::Lines;
 
@@ -22,15 +22,42 @@ pub enum Algorithm {
     Direct,
     /// Minimal filtering F(2x2, 3x3): 2.25 times fewer multiplications, no more rounding error, 16/9 of the
     /// weights' memory.
-    Winograd,
+    Winograd2,
+    /// Minimal filtering F(4x4, 3x3): four times fewer multiplications, some more rounding error, four times the
+    /// weights' memory; for few channels.
+    Winograd4,
 }
 
 impl Algorithm {
     /// The faster one for many passes over the same weights.
     pub fn fastest(shape: &ConvolutionShape) -> Self {
-        match winograd::suits(shape) {
-            true => Self::Winograd,
-            false => Self::Direct,
+        match Filter::fastest(shape) {
+            Some(Filter::Two) => Self::Winograd2,
+            Some(Filter::Four) => Self::Winograd4,
+            None => Self::Direct,
+        }
+    }
+
+    /// The faster one of those whose results depend, to the bit, on the inputs of their own window alone.
+    pub fn local(shape: &ConvolutionShape) -> Self {
+        if Filter::Two.pays(shape) { Self::Winograd2 } else { Self::Direct }
+    }
+
+    /// How many numbers it makes of a channel's nine taps, where the kernel is 3x3.
+    pub fn weights_per_nine(self) -> usize {
+        match self {
+            Self::Direct => 9,
+            Self::Winograd2 => 16,
+            Self::Winograd4 => 36,
+        }
+    }
+
+    /// The minimal filtering, if it is one.
+    pub(super) fn filter(self) -> Option<Filter> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd2 => Some(Filter::Two),
+            Self::Winograd4 => Some(Filter::Four),
         }
     }
 }
@@ -76,12 +103,12 @@ pub fn pack(
 ) -> Packed {
     shape.check();
     assert_eq!(weights.len(), shape.weight_len(), "weights of {shape:?}");
-    let values = match (algorithm, direction) {
-        (Algorithm::Direct, Direction::Forward) => direct_forward(shape, weights),
-        (Algorithm::Direct, Direction::BackwardData) => direct_backward_data(shape, weights),
-        (Algorithm::Winograd, _) => {
-            assert!(winograd::suits(shape), "no minimal filtering for {shape:?}");
-            winograd::pack(shape, weights, direction)
+    let values = match (algorithm.filter(), direction) {
+        (None, Direction::Forward) => direct_forward(shape, weights),
+        (None, Direction::BackwardData) => direct_backward_data(shape, weights),
+        (Some(filter), _) => {
+            assert!(Filter::suits(shape), "no minimal filtering for {shape:?}");
+            winograd::pack(filter, shape, weights, direction)
         }
     };
     Packed { shape: *shape, direction, algorithm, values }

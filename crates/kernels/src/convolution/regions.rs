@@ -30,8 +30,9 @@ pub struct Region {
 
 /// Convolves where it is asked to; with a kernel of 3 and padding 1, or of 1 and none.
 ///
-/// With [`Algorithm::Winograd`] results beside a region are computed again where they share its tiles: what they read must
-/// be as it was when they were computed.
+/// With [`Algorithm::Winograd2`] results beside a region are computed again where they share its tiles: what they read must
+/// be as it was when they were computed. [`Algorithm::Winograd4`] is refused: a change would alter, to the bit, more than
+/// the results whose windows it meets.
 ///
 /// Shapes: `input` `[images, height + 2, width + 2, in_stride]` and `output`
 /// `[images, out_height + 2, out_width + 2, out_stride]`, zero in the first and last row and column; an addend has the
@@ -50,6 +51,7 @@ pub fn forward_regions(
     assert!(weights.shape == *shape && weights.direction == Direction::Forward, "packed weights");
     assert!(matches!((shape.kernel, shape.padding), (3, 1) | (1, 0)), "the window of {shape:?}");
     assert!(epilogue.mask.is_none(), "regions have no mask");
+    assert!(weights.algorithm != Algorithm::Winograd4, "results of their own windows");
     let (height, width) = (shape.out_height(), shape.out_width());
     let map = (height + 2) * (width + 2);
     let images = output.len() / (map * shape.out_stride());
@@ -77,7 +79,7 @@ pub fn forward_regions(
         image * map + (row + 1) * (width + 2) + column + 1
     };
 
-    if weights.algorithm == Algorithm::Winograd {
+    if let Some(filter) = weights.algorithm.filter() {
         tiles.clear();
         for region in regions.iter().filter(|r| r.top < r.bottom) {
             for row in (region.top / 2 * 2..region.bottom).step_by(2) {
@@ -89,6 +91,7 @@ pub fn forward_regions(
             }
         }
         let job = winograd::Job {
+            filter,
             height: shape.height + 2,
             width: shape.width + 2,
             wanted: Wanted::Some(tiles),

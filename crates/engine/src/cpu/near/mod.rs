@@ -3,8 +3,10 @@
 //! A random search changes a window of a few pixels and asks for the logits: most of the first layers' results stay what
 //! they were. Of the remembered forward every value of the head lies in memory, with a border of one zero pixel; a question
 //! computes what the change reaches in place, keeping what was there, and the steps behind the head whole. What was there
-//! comes back with the next question, unless the change was accepted. Every number is computed by the kernels of the whole
-//! forward, in their order: **the logits have the bits of [`crate::Session::logits`]** (G7). `head` chooses how many steps
+//! comes back with the next question, unless the change was accepted. The head's convolutions are such that a result depends, to the bit,
+//! on its own window ([`super::weights::Weights::local`]), and every number is computed by the kernels of a whole forward with
+//! these, in their order: **the logits have the bits of [`crate::Session::remember`]** (G7), and those of
+//! [`crate::Session::logits`] up to rounding. `head` chooses how many steps
 //! are worth it, `window` says what a change reaches.
 
 mod head;

@@ -165,11 +165,8 @@ pub(crate) fn packed_backward(step: &Step) -> u64 {
 pub(crate) fn packed_frozen(step: &Step) -> u64 {
     let direct = packed_forward(step) + packed_backward(step);
     match &step.operation {
-        Operation::Convolution { shape, .. }
-            if Algorithm::fastest(shape) == Algorithm::Winograd =>
-        {
-            // Four by four numbers for three by three.
-            direct * 16 / 9
+        Operation::Convolution { shape, .. } => {
+            direct * Algorithm::fastest(shape).weights_per_nine() as u64 / 9
         }
         _ => direct,
     }

@@ -1,23 +1,27 @@
-//! 3x3 convolutions of stride 1 with 16 instead of 36 multiplications for every 2x2 results.
+//! 3x3 convolutions of stride 1 with fewer multiplications.
 //!
-//! Source: Winograd's minimal filtering F(2x2, 3x3) as in Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural
-//! Networks", section 4.1: `Y = A' [ (G g G') * (B' d B) ] A`. A 4x4 patch `d` of the input and the 3x3 taps `g` are
-//! transformed, multiplied number by number and summed over channels (sixteen plain matrix products), and transformed
-//! back. The matrices hold only 0, 1, -1 and 1/2, and the chains of multiply-adds are nine times shorter: for 256 channels
-//! the error against f64 is 4.9e-7 of the results' root mean square, that of the plain sum 7.8e-7 (a test compares them).
+//! Source: Winograd's minimal filtering as in Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4:
+//! `Y = A' [ (G g G') * (B' d B) ] A`. A patch `d` of the input and the 3x3 taps `g` are transformed, multiplied number by
+//! number and summed over channels (plain matrix products, one for each position of a patch), and transformed back.
+//! `two`: 4x4 patches give 2x2 results with 16 instead of 36 multiplications; `four`: 6x6 patches give 4x4 results with
+//! 36 instead of 144.
 //!
-//! The rows of the 4x4 patches are worked on one after another, so that what lies between the transforms and the
-//! products stays in the second-level cache while a row's weights are read once. A result depends on its own patch,
-//! and every sum has one order: batch independence to the bit (G7) holds as in the plain kernel.
+//! The matrices of F(2x2, 3x3) hold only 0, 1, -1 and 1/2, and the chains of multiply-adds are nine times shorter: the error
+//! is below the plain sum's. F(4x4, 3x3) multiplies by powers of its points and errs a few times more (a test says how much).
+//!
+//! A result depends on its own patch, and every sum has one order: batch independence to the bit (G7) holds as in the
+//! plain kernel. With 2x2 results it depends on its own nine inputs alone, with 4x4 to the bit also on others of its patch.
 //!
 //! A result that is exactly zero in the plain sum because all of its nine inputs are may here be the rounding error of
 //! its patch; a ReLU's zeros are exact, because they are written behind the sum.
 
+mod four;
 mod pack;
-mod transform;
+mod transform_four;
+mod transform_two;
+mod two;
 
 pub(super) use pack::pack;
-pub(super) use transform::Tile;
 
 use super::ConvolutionShape;
 use super::product::product;
@@ -27,36 +31,88 @@ use crate::lines::Lines;
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
 use crate::{Isa, LANES};
-use transform::{into_patches, out_of_patches};
 
-/// Rows, and columns, of a patch.
-const SIDE: usize = 4;
+/// Results of a patch along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// F(2x2, 3x3).
+    Two,
+    /// F(4x4, 3x3).
+    Four,
+}
 
-/// Channels on either side from which the transforms cost less than the products save.
-const ENOUGH: usize = 32;
+impl Filter {
+    /// Rows, and columns, of a patch's results.
+    pub fn results(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
 
-/// Numbers of one row of patches, of its products and of the sums that are worked on at once: 1.25 MiB, more than half
-/// of a usual second-level cache; the rest is for the weights that pass through.
-const BLOCK_VALUES: usize = 5 << 16;
+    /// Rows, and columns, of a patch.
+    pub fn side(self) -> usize {
+        self.results() + 2
+    }
 
-/// Whether a convolution is of the kind.
-pub(super) fn suits(shape: &ConvolutionShape) -> bool {
-    shape.kernel == 3
-        && shape.stride == 1
-        && shape.padding == 1
-        && shape.in_stride.is_multiple_of(LANES)
-        && shape.in_channels.min(shape.out_channels) >= ENOUGH
+    /// Channels on either side between which its transforms cost less than its products save.
+    fn channels(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Self::Two => 32..=usize::MAX,
+            Self::Four => 16..=MOST,
+        }
+    }
+
+    /// Multiplications of a map for a pair of channels; results outside the map are among them.
+    fn products(self, shape: &ConvolutionShape) -> usize {
+        let tiles = |length: usize| length.div_ceil(self.results());
+        tiles(shape.height) * tiles(shape.width) * self.side() * self.side()
+    }
+
+    /// Whether a convolution is of the kind.
+    pub fn suits(shape: &ConvolutionShape) -> bool {
+        shape.kernel == 3
+            && shape.stride == 1
+            && shape.padding == 1
+            && shape.in_stride.is_multiple_of(LANES)
+    }
+
+    /// Whether it is faster than the plain sum.
+    pub fn pays(self, shape: &ConvolutionShape) -> bool {
+        Self::suits(shape)
+            && [shape.in_channels, shape.out_channels]
+                .iter()
+                .all(|channels| self.channels().contains(channels))
+    }
+
+    /// The fastest for a convolution, if one is faster than the plain sum.
+    pub fn fastest(shape: &ConvolutionShape) -> Option<Self> {
+        let paying = [Self::Two, Self::Four].into_iter().filter(|filter| filter.pays(shape));
+        paying.min_by_key(|filter| filter.products(shape))
+    }
+}
+
+/// Channels up to which whole 6x6 patches are the faster way, measured with 64 to 512: beyond, their weights come from the
+/// third-level cache for every few tiles.
+const MOST: usize = 256;
+
+/// Where a patch's results lie: the first pixel over all images, and its row and column in its map.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tile {
+    pub pixel: usize,
+    pub row: usize,
+    pub column: usize,
 }
 
 /// Memory between the transforms.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patches {
     tiles: Vec<Tile>,
-    /// One row of the patches, `[4][groups][channels / 16][P][16]`.
+    /// Positions of the patches, `[positions][groups][channels / 16][P][16]`.
     inputs: Lines<f32>,
-    /// Their products with the weights, `[4][groups][panels][P][16]`.
+    /// Their products with the weights, `[positions][groups][panels][P][16]`.
     products: Lines<f32>,
-    /// The 2x2 results so far, `[tiles][panels][4][16]`.
+    /// Results so far.
     sums: Lines<f32>,
     /// What lies outside the maps.
     zeros: Lines<f32>,
@@ -83,6 +139,7 @@ impl Wanted<'_> {
 
 /// One pass over maps of equal size; the result has their rows and columns.
 pub(super) struct Job<'a> {
+    pub filter: Filter,
     /// Rows of a map, its border among them.
     pub height: usize,
     /// Columns of a map, its border among them.
@@ -92,9 +149,62 @@ pub(super) struct Job<'a> {
     pub channels: usize,
     /// `[images, height, width, channels]`.
     pub source: &'a [f32],
-    /// `[16][panels][channels][16]`.
+    /// `[side * side][panels][channels][16]`.
     pub weights: &'a [f32],
     pub target: Target<'a>,
+}
+
+impl Job<'_> {
+    /// Tiles across a map, and down.
+    fn grid(&self) -> (usize, usize) {
+        let results = self.filter.results();
+        (self.width.div_ceil(results), self.height.div_ceil(results))
+    }
+
+    /// How many tiles.
+    fn tiles(&self) -> usize {
+        let (across, down) = self.grid();
+        match self.wanted {
+            Wanted::All => {
+                self.source.len() / (self.height * self.width * self.channels) * across * down
+            }
+            Wanted::Some(tiles) => tiles.len(),
+        }
+    }
+
+    /// Tiles of a block: whole groups, about `most` and all blocks about the same, as a small last one would read all weights
+    /// for little.
+    fn block(&self, most: usize, group: usize) -> usize {
+        let blocks = self.tiles().div_ceil(most.max(group)).max(1);
+        self.tiles().div_ceil(blocks).max(1).next_multiple_of(group)
+    }
+
+    /// The rows and the columns behind which nothing is written, and the width of a map.
+    fn ends(&self) -> (usize, usize, usize) {
+        let border = self.wanted.border();
+        (self.height - border, self.width - border, self.width)
+    }
+
+    /// Lists up to `block` tiles from `first`, whole groups, and says how many are real.
+    fn list_tiles(&self, first: usize, block: usize, group: usize, tiles: &mut Vec<Tile>) -> usize {
+        let count = block.min(self.tiles() - first);
+        tiles.clear();
+        match self.wanted {
+            Wanted::Some(wanted) => tiles.extend_from_slice(&wanted[first..first + count]),
+            Wanted::All => {
+                let ((across, down), results) = (self.grid(), self.filter.results());
+                tiles.extend((first..first + count).map(|index| {
+                    let (image, index) = (index / (across * down), index % (across * down));
+                    let (row, column) = (results * (index / across), results * (index % across));
+                    let pixel = (image * self.height + row) * self.width + column;
+                    Tile { pixel, row, column }
+                }));
+            }
+        }
+        // The last group repeats its last tile: the same code gives the same bits.
+        tiles.resize(count.next_multiple_of(group), tiles[count - 1]);
+        count
+    }
 }
 
 /// Runs a job.
@@ -105,7 +215,7 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
     assert_eq!(pixels * job.channels, job.source.len(), "whole pixels");
     assert_eq!(
         job.weights.len(),
-        SIDE * SIDE * job.target.panels() * job.channels * LANES,
+        job.filter.side().pow(2) * job.target.panels() * job.channels * LANES,
         "weights of a convolution pass"
     );
     job.target.check(pixels);
@@ -125,7 +235,10 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
     // SAFETY: the job's bounds were checked, and the processor has the instructions.
     unsafe {
         match isa {
-            Isa::Portable => sweep::<Portable, 2, 1, 1>(&mut job, patches),
+            Isa::Portable => match job.filter {
+                Filter::Two => two::sweep::<Portable, 2, 1, 1>(&mut job, patches),
+                Filter::Four => four::sweep::<Portable, 2, 1, 1>(&mut job, patches),
+            },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&mut job, patches),
             #[cfg(target_arch = "x86_64")]
@@ -139,108 +252,65 @@ pub(super) fn run(isa: Isa, mut job: Job<'_>, patches: &mut Patches) {
 /// Six tiles of sixteen channels: 12 of 16 registers hold sums.
 ///
 /// # Safety
-/// As [`sweep`].
+/// As [`two::sweep`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(job: &mut Job<'_>, patches: &mut Patches) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep::<Avx2, 6, 3, 1>(job, patches) }
+    unsafe {
+        match job.filter {
+            Filter::Two => two::sweep::<Avx2, 6, 3, 1>(job, patches),
+            Filter::Four => four::sweep::<Avx2, 6, 3, 1>(job, patches),
+        }
+    }
 }
 
 /// Fourteen tiles of two panels: 28 of 32 registers hold sums.
 ///
 /// # Safety
-/// As [`sweep`].
+/// As [`two::sweep`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512(job: &mut Job<'_>, patches: &mut Patches) {
     // SAFETY: by the caller's promise.
-    unsafe { sweep::<Avx512, 14, 7, 2>(job, patches) }
-}
-
-/// All tiles, a block at a time, in groups of `P`; of the last group only `H` where that is enough.
-///
-/// # Safety
-/// `job` must have passed the checks of [`run`], and the processor must have `V`'s instructions.
-#[inline(always)]
-unsafe fn sweep<V: Vector, const P: usize, const H: usize, const N: usize>(
-    job: &mut Job<'_>,
-    patches: &mut Patches,
-) {
-    let (across, down) = (job.width.div_ceil(2), job.height.div_ceil(2));
-    let images = job.source.len() / (job.height * job.width * job.channels);
-    let total = match job.wanted {
-        Wanted::All => images * across * down,
-        Wanted::Some(tiles) => tiles.len(),
-    };
-    let border = job.wanted.border();
-    let ends = (job.height - border, job.width - border, job.width);
-    let panels = job.target.panels();
-    let per_tile = SIDE * (job.channels + 2 * job.target.stride);
-    // Blocks of about the same size: a small last one would read all weights for little.
-    let blocks = total.div_ceil((BLOCK_VALUES / per_tile).max(P));
-    let block = total.div_ceil(blocks.max(1)).max(1);
-    let most = block.next_multiple_of(P);
-    patches.inputs.reserve(SIDE * most * job.channels);
-    patches.products.reserve(SIDE * most * job.target.stride);
-    patches.sums.reserve(SIDE * most * job.target.stride);
-    patches.zeros.reserve(job.channels);
-    for first in (0..total).step_by(block) {
-        let count = block.min(total - first);
-        patches.tiles.clear();
-        match job.wanted {
-            Wanted::Some(tiles) => patches.tiles.extend_from_slice(&tiles[first..first + count]),
-            Wanted::All => patches.tiles.extend((first..first + count).map(|index| {
-                let (image, index) = (index / (across * down), index % (across * down));
-                let (row, column) = (2 * (index / across), 2 * (index % across));
-                Tile { pixel: (image * job.height + row) * job.width + column, row, column }
-            })),
-        }
-        let groups = count.div_ceil(P);
-        // The last group repeats its last tile: the same code gives the same bits.
-        patches.tiles.resize(groups * P, patches.tiles[count - 1]);
-        // SAFETY: the buffers were sized for this many tiles, every tile lies in the maps.
-        unsafe {
-            for row in 0..SIDE {
-                into_patches::<V, P>(job, patches, row);
-                let weights = job.weights.as_ptr().add(row * SIDE * panels * job.channels * LANES);
-                let product = Products { channels: job.channels, panels, tiles: count };
-                multiply::<V, P, H, N>(product, weights, patches);
-                let target = &mut job.target;
-                out_of_patches::<V, P>(target, patches, row, count, ends);
-            }
+    unsafe {
+        match job.filter {
+            Filter::Two => two::sweep::<Avx512, 14, 7, 2>(job, patches),
+            Filter::Four => four::sweep::<Avx512, 14, 7, 2>(job, patches),
         }
     }
 }
 
-/// One of the matrix products.
+/// The matrix products of some positions.
 #[derive(Clone, Copy)]
 struct Products {
+    positions: usize,
     channels: usize,
     panels: usize,
     tiles: usize,
 }
 
-/// The four matrix products of one row of the patches. Panels are the outer loop, so that a panel's weights stay in
-/// the first two caches while all groups pass.
+/// A matrix product for each position. Panels are the outer loop, so that a panel's weights stay in the first two
+/// caches while all groups pass.
 ///
 /// # Safety
-/// `patches` must be sized for the tiles, four times `panels` panels of weights readable.
+/// `patches` must be sized for the tiles, `positions` times `panels` panels of weights readable.
 #[inline(always)]
 unsafe fn multiply<V: Vector, const P: usize, const H: usize, const N: usize>(
     of: Products,
     weights: *const f32,
     patches: &mut Patches,
 ) {
-    let Products { channels, panels, tiles } = of;
+    let Products { positions, channels, panels, tiles } = of;
     let groups = tiles.div_ceil(P);
     let panel_len = channels * LANES;
-    for column in 0..SIDE {
+    for position in 0..positions {
         // SAFETY: by the caller's promise.
         unsafe {
-            let inputs = patches.inputs.as_ptr().add(column * groups * channels * P);
-            let products = patches.products.as_mut_ptr().add(column * groups * panels * P * LANES);
-            let weights = weights.add(column * panels * panel_len);
+            let inputs = patches.inputs.as_ptr().add(position * groups * channels * P);
+            let products =
+                patches.products.as_mut_ptr().add(position * groups * panels * P * LANES);
+            let weights = weights.add(position * panels * panel_len);
             let mut panel = 0;
             while panel + N <= panels {
                 let weights = weights.add(panel * panel_len);
@@ -268,7 +338,7 @@ unsafe fn sweep_groups<V: Vector, const P: usize, const H: usize, const N: usize
     inputs: *const f32,
     products: *mut f32,
 ) {
-    let Products { channels, panels, tiles } = of;
+    let Products { channels, panels, tiles, .. } = of;
     for group in 0..tiles.div_ceil(P) {
         // SAFETY: by the caller's promise.
         unsafe {

@@ -5,7 +5,8 @@
 
 use super::super::ConvolutionShape;
 use super::super::pack::Direction;
-use super::SIDE;
+use super::transform_four::{A, B};
+use super::{Filter, four, two};
 use crate::LANES;
 use crate::lines::Lines;
 
@@ -15,25 +16,28 @@ type Lane = [f32; LANES];
 /// Taps of a kernel.
 const TAPS: usize = 9;
 
-/// For the forward `[16][out panels][in_stride][16]`; for the gradient by the input, with flipped taps,
-/// `[16][in panels][out_stride][16]`.
+/// For the forward `[side * side][out panels][in_stride][16]`; for the gradient by the input, with flipped taps,
+/// `[side * side][in panels][out_stride][16]`.
 pub(in super::super) fn pack(
+    filter: Filter,
     shape: &ConvolutionShape,
     weights: &[f32],
     direction: Direction,
 ) -> Lines<f32> {
-    let mut values = Lines::zeros(SIDE * SIDE * shape.in_stride * shape.out_stride());
     let (ins, outs) = (shape.in_channels, shape.out_channels);
     let place = |out: usize, channel: usize| (out * ins + channel) * TAPS;
-    match direction {
-        Direction::Forward => Read { results: outs, inputs: ins, stride: shape.in_stride }
-            .transform(&mut values, |out, channel, tap| weights[place(out, channel) + tap]),
-        Direction::BackwardData => Read { results: ins, inputs: outs, stride: shape.out_stride() }
-            .transform(&mut values, |channel, out, tap| {
-                weights[place(out, channel) + TAPS - 1 - tap]
-            }),
+    let forward = |out, channel, tap| weights[place(out, channel) + tap];
+    let backward = |channel, out, tap| weights[place(out, channel) + TAPS - 1 - tap];
+    let read = match direction {
+        Direction::Forward => Read { results: outs, inputs: ins, stride: shape.in_stride },
+        Direction::BackwardData => Read { results: ins, inputs: outs, stride: shape.out_stride() },
+    };
+    match (filter, direction) {
+        (Filter::Two, Direction::Forward) => read.transform(stretch_two, forward),
+        (Filter::Two, Direction::BackwardData) => read.transform(stretch_two, backward),
+        (Filter::Four, Direction::Forward) => read.transform(stretch_four, forward),
+        (Filter::Four, Direction::BackwardData) => read.transform(stretch_four, backward),
     }
-    values
 }
 
 /// Which weights there are.
@@ -47,10 +51,14 @@ struct Read {
 impl Read {
     /// Channels of padding, of either side, have no weights: they become zero.
     #[inline(always)]
-    fn transform(&self, values: &mut Lines<f32>, weight: impl Fn(usize, usize, usize) -> f32) {
+    fn transform<const SIDE: usize>(
+        &self,
+        stretch: fn([Lane; 3]) -> [Lane; SIDE],
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Lines<f32> {
         let panels = self.results.div_ceil(LANES);
         let panel_len = self.stride * LANES;
-        assert_eq!(values.len(), SIDE * SIDE * panels * panel_len, "room for transformed weights");
+        let mut values = Lines::zeros(SIDE * SIDE * panels * panel_len);
         for panel in 0..panels {
             let first = panel * LANES;
             let real = LANES.min(self.results - first);
@@ -74,12 +82,13 @@ impl Read {
                 }
             }
         }
+        values
     }
 }
 
-/// `G` is (1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1).
+/// `G` of F(2, 3) is (1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1).
 #[inline(always)]
-fn stretch([a, b, c]: [Lane; 3]) -> [Lane; SIDE] {
+fn stretch_two([a, b, c]: [Lane; 3]) -> [Lane; two::SIDE] {
     let mut sum = [0.0; LANES];
     let mut difference = [0.0; LANES];
     for lane in 0..LANES {
@@ -88,4 +97,29 @@ fn stretch([a, b, c]: [Lane; 3]) -> [Lane; SIDE] {
         difference[lane] = 0.5 * (outer - b[lane]);
     }
     [a, sum, difference, c]
+}
+
+/// `G` of F(4, 3): the taps' polynomial at 0, A, -A, B, -B, over the product of that point's distances to the others;
+/// and its leading coefficient.
+#[inline(always)]
+fn stretch_four(taps: [Lane; 3]) -> [Lane; four::SIDE] {
+    let mut values = [[0.0; LANES]; four::SIDE];
+    let [square_a, square_b] = [A * A, B * B];
+    let over = [
+        1.0 / (square_a * square_b),
+        0.5 / (square_a * (square_a - square_b)),
+        0.5 / (square_b * (square_b - square_a)),
+    ];
+    for lane in 0..LANES {
+        let [a, b, c] = taps.map(|tap| tap[lane]);
+        let (even_a, odd_a) = (a + square_a * c, A * b);
+        let (even_b, odd_b) = (a + square_b * c, B * b);
+        values[0][lane] = over[0] * a;
+        values[1][lane] = over[1] * (even_a + odd_a);
+        values[2][lane] = over[1] * (even_a - odd_a);
+        values[3][lane] = over[2] * (even_b + odd_b);
+        values[4][lane] = over[2] * (even_b - odd_b);
+        values[5][lane] = c;
+    }
+    values
 }

@@ -4,17 +4,10 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::super::target::Target;
-use super::{Job, Patches, SIDE};
+use super::two::SIDE;
+use super::{Job, Patches};
 use crate::LANES;
 use crate::vector::Vector;
-
-/// Where four results lie: their first pixel over all images, and its row and column in its map.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Tile {
-    pub pixel: usize,
-    pub row: usize,
-    pub column: usize,
-}
 
 /// Row `row` of `B' d B` for all tiles.
 ///
