@@ -55,15 +55,32 @@ fn attacks_in_half_precision_break_as_many_images() {
     let network = pretrained();
     let judge = engine.freeze(&network, Domain::CLEAN, Precision::F32).expect("it folds");
     for (name, attack) in attacks() {
-        let broken = [Precision::F32, Precision::Bf16].map(|precision| {
+        // By image, how far its class is ahead of the next: negative where it is broken.
+        let [exact, half] = [Precision::F32, Precision::Bf16].map(|precision| {
             let attacked = engine.freeze(&network, Domain::CLEAN, precision).expect("it folds");
             let (found, _) = perturb_in_tiles(&attacked, attack.as_ref(), &batch, &stream(1))
                 .expect("an attack");
             let logits = logits_in_tiles(&judge, &found.images).expect("logits");
-            let is_wrong = |&image: &usize| prediction(logits.row(image)) != batch.labels[image];
-            (0..64).filter(is_wrong).count()
+            let margins = (0..64).map(|image| margin(logits.row(image), batch.labels[image]));
+            margins.collect::<Vec<f32>>()
         });
+        // The targeted attack leaves images a few thousandths from the border that it was not asked to cross: which side
+        // they end on is rounding's choice, also in f32.
+        let is_apart = |(exact, half): &(f32, f32)| {
+            (*exact < 0.0) != (*half < 0.0) && exact.abs().min(half.abs()) > BORDER
+        };
+        let apart = exact.into_iter().zip(half).filter(is_apart);
+        let apart: Vec<(f32, f32)> = apart.collect();
         // One image of 64: the fixture has no thousand images, of which a point would be ten.
-        assert!(broken[0].abs_diff(broken[1]) <= 1, "{name}: {broken:?} images of 64 broken");
+        assert!(apart.len() <= 1, "{name}: one precision breaks what the other leaves: {apart:?}");
     }
+}
+
+/// Logits within which a class and the next are called equal.
+const BORDER: f32 = 0.02;
+
+/// The logit of the class less the largest other.
+fn margin(logits: &[f32], class: u32) -> f32 {
+    let others = logits.iter().enumerate().filter(|&(other, _)| other != class as usize);
+    logits[class as usize] - others.map(|(_, &logit)| logit).fold(f32::MIN, f32::max)
 }
