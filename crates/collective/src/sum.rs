@@ -29,9 +29,11 @@ trait Summand: Copy + AddAssign {
 
 impl Summand for f64 {
     const BYTES: usize = 8;
+    #[inline(always)]
     fn put(self, bytes: &mut [u8]) {
         bytes.copy_from_slice(&self.to_le_bytes());
     }
+    #[inline(always)]
     fn take(bytes: &[u8]) -> Self {
         Self::from_le_bytes(bytes.try_into().expect("eight bytes"))
     }
@@ -39,9 +41,11 @@ impl Summand for f64 {
 
 impl Summand for f32 {
     const BYTES: usize = 4;
+    #[inline(always)]
     fn put(self, bytes: &mut [u8]) {
         bytes.copy_from_slice(&self.to_le_bytes());
     }
+    #[inline(always)]
     fn take(bytes: &[u8]) -> Self {
         Self::from_le_bytes(bytes.try_into().expect("four bytes"))
     }
@@ -59,9 +63,11 @@ impl AddAssign for Half {
 
 impl Summand for Half {
     const BYTES: usize = 2;
+    #[inline(always)]
     fn put(self, bytes: &mut [u8]) {
         bytes.copy_from_slice(&to_bf16(self.0).to_le_bytes());
     }
+    #[inline(always)]
     fn take(bytes: &[u8]) -> Self {
         let upper = u16::from_le_bytes(bytes.try_into().expect("two bytes"));
         Self(f32::from_bits(u32::from(upper) << 16))
@@ -69,6 +75,7 @@ impl Summand for Half {
 }
 
 /// The upper half of the nearest f32 that ends in zeros, ties to even; NaN stays NaN.
+#[inline(always)]
 fn to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
@@ -151,7 +158,7 @@ fn decode<S: Summand>(bytes: &[u8], other: usize, count: usize) -> Result<Vec<S>
     if found != expected {
         return Err(CollectiveError::Length { operation: "sum", other, found, expected });
     }
-    Ok(bytes.chunks_exact(S::BYTES).map(S::take).collect())
+    Ok(bytes.chunks_exact(S::BYTES).map(|number| S::take(number)).collect())
 }
 
 /// The root hands every rank a slice, and every rank hands its slice to all: the root's link carries the bytes twice,
