@@ -4,7 +4,7 @@ use super::StudyError;
 use super::written::Study;
 
 /// Name and text of every study of `studies/`, in the order of the documents.
-pub const STUDIES: [(&str, &str); 12] = [
+pub const STUDIES: [(&str, &str); 13] = [
     ("clean-fraction", include_str!("../../../../studies/clean-fraction.toml")),
     ("mixture-bn", include_str!("../../../../studies/mixture-bn.toml")),
     ("normalisation", include_str!("../../../../studies/normalisation.toml")),
@@ -17,6 +17,7 @@ pub const STUDIES: [(&str, &str); 12] = [
     ("small-epsilon", include_str!("../../../../studies/small-epsilon.toml")),
     ("activations", include_str!("../../../../studies/activations.toml")),
     ("half-precision", include_str!("../../../../studies/half-precision.toml")),
+    ("label-leak", include_str!("../../../../studies/label-leak.toml")),
 ];
 
 /// The study of a name.

@@ -140,6 +140,7 @@ pub(super) mod tests {
             train_seconds: 1.0,
             judge_seconds: 1.0,
             error: None,
+            training: None,
             evaluations: vec![evaluation],
         }
     }

@@ -2,7 +2,8 @@
 
 use super::StudyError;
 use crate::evaluate::{Evaluation, Protocol};
-use crate::train::record::Machine;
+use crate::train::history::History;
+use crate::train::record::{Machine, StepMetrics};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,8 +48,50 @@ pub struct CellRecord {
     /// What ended training early, where something did: a finding too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How right the network was while it learnt, where it learnt something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
     /// Judgements, in the study's order.
     pub evaluations: Vec<EvaluationRecord>,
+}
+
+/// Accuracies on the training images of the last epoch, each as it was shown and normalised in its step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// Images of that epoch.
+    pub samples: usize,
+    /// On clean images, where there were any.
+    pub clean: Option<f64>,
+    /// On adversarial images, where there were any.
+    pub adversarial: Option<f64>,
+}
+
+impl TrainingRecord {
+    /// Of the last epoch that a run's metrics tell of; none where they tell of none.
+    pub fn of(history: &History) -> Option<Self> {
+        let last = history.steps.last()?.epoch;
+        let first = history.steps.iter().position(|step| step.epoch == last)?;
+        let (before, steps) = history.steps.split_at(first);
+        let mean = |accuracy: &dyn Fn(&StepMetrics) -> Option<f64>| {
+            let shares: Option<Vec<f64>> = steps.iter().map(accuracy).collect();
+            shares.map(|shares| shares.iter().sum::<f64>() / shares.len() as f64)
+        };
+        let seen = |steps: &[StepMetrics]| steps.last().map_or(0, |step| step.images);
+        Some(Self {
+            samples: (seen(steps) - seen(before)) as usize,
+            clean: mean(&|step| step.accuracy_clean),
+            adversarial: mean(&|step| step.accuracy_adversarial),
+        })
+    }
+
+    /// The accuracy a [`super::Quantity`] names: `clean` or `adversarial`.
+    pub fn share(&self, named: &str) -> Option<f64> {
+        match named {
+            "clean" => self.clean,
+            "adversarial" => self.adversarial,
+            _ => None,
+        }
+    }
 }
 
 /// One judgement.

@@ -1,7 +1,7 @@
 //! A study as written: TOML in, plain data out, every name in it checked.
 
 use super::StudyError;
-use super::quantity::Quantity;
+use super::quantity::{Quantity, TRAINING};
 use super::verdict::Expectation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -296,7 +296,9 @@ impl Study {
         let tested = self.tests.iter();
         let tested = tested.flat_map(|t| std::iter::once(&t.quantity).chain(&t.minus_quantity));
         for quantity in self.show.iter().chain(tested) {
-            known("a quantity".to_string(), &quantity.evaluation, &evaluations)?;
+            if quantity.evaluation != TRAINING {
+                known("a quantity".to_string(), &quantity.evaluation, &evaluations)?;
+            }
         }
         for arm in &self.quick.arms {
             known("quick.arms".to_string(), arm, &arms)?;

@@ -3,7 +3,6 @@
 use super::g18_golden::{attacks, images, pretrained};
 use super::golden::Golden;
 use super::table::*;
-use adamant::attack::prediction;
 use adamant::evaluate::Agreement;
 use adamant::victim::logits_in_tiles;
 use engine::cpu::{CpuEngine, CpuSettings, Isa};

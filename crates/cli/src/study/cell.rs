@@ -8,9 +8,12 @@ use crate::train::Signals;
 use crate::train::identity::identity;
 use crate::train::progress::Progress;
 use adamant::data::{Part, SearchPath};
-use adamant::study::{Cell, CellRecord, EvaluationRecord, EvaluationSpec, settings as of_recipe};
+use adamant::study::{
+    Cell, CellRecord, EvaluationRecord, EvaluationSpec, TrainingRecord, settings as of_recipe,
+};
 use adamant::train::error::TrainError;
 use adamant::train::fit::{LAST, Setting, fit};
+use adamant::train::history::History;
 use adamant::train::plan::Plan;
 use adamant::train::precision::PrecisionKind;
 use adamant::train::recipe::Recipe;
@@ -201,6 +204,9 @@ impl Bench<'_> {
         evaluations: Vec<EvaluationRecord>,
     ) -> anyhow::Result<()> {
         let of_run = run.record();
+        let path = run.folder().join("metrics.jsonl");
+        let metrics = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {} failed", path.display()))?;
         let record = CellRecord {
             study: self.study.to_string(),
             regime: cell.regime.clone(),
@@ -220,6 +226,7 @@ impl Bench<'_> {
             train_seconds: of_run.seconds,
             judge_seconds,
             error,
+            training: TrainingRecord::of(&History::parse(&metrics)),
             evaluations,
         };
         let path = self.record_file(cell);
