@@ -4,8 +4,9 @@
 //! input is read and every result written once; the weights of all positions should then stay in the second-level
 //! cache: the way for fewer channels.
 
+use super::products::{Products, multiply};
 use super::transform_four::{into_patches, out_of_patches};
-use super::{Job, Patches, Products, multiply};
+use super::{Job, Patches};
 use crate::vector::Vector;
 
 /// Rows, and columns, of a patch.

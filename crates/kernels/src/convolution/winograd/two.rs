@@ -3,8 +3,9 @@
 //! What lies between the transforms and the products then stays in the second-level cache while a row's weights are
 //! read once: the way for many channels.
 
+use super::products::{Products, multiply};
 use super::transform_two::{into_patches, out_of_patches};
-use super::{Job, Patches, Products, multiply};
+use super::{Job, Patches};
 use crate::LANES;
 use crate::vector::Vector;
 
