@@ -68,7 +68,8 @@ pub trait Victim {
     }
 
     /// The logits of `images`, each much like the image remembered at its position in `near`; no position comes twice.
-    /// Up to rounding the answer is that of [`Victim::logits`]; to the bit it depends on the image alone. Counts one forward per image, however much of it the victim knew.
+    /// Up to rounding the answer is that of [`Victim::logits`]; to the bit it depends on the image alone. Counts one
+    /// forward per image, however much of it the victim knew.
     fn logits_near(&mut self, _near: &[usize], images: &Images) -> Result<Logits, VictimError> {
         self.logits(images)
     }

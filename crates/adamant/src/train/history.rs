@@ -1,7 +1,10 @@
 //! What the metrics of a run tell of its course: its validations, and means over windows of its steps.
 
 use super::record::{StepMetrics, ValidationMetrics};
+use super::run::METRICS;
 use serde_json::Value;
+use std::path::Path;
+use std::{fs, io};
 
 /// The course of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,6 +49,17 @@ impl History {
             }
         }
         history
+    }
+
+    /// The course of the run in `folder`; an empty one where it has taken no step.
+    ///
+    /// Errors: where the metrics cannot be read.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        match fs::read(folder.join(METRICS)) {
+            Ok(bytes) => Ok(Self::parse(&String::from_utf8_lossy(&bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Means over windows of equally many steps, at most `count` of them; the last may be shorter.

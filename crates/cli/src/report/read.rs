@@ -26,11 +26,8 @@ pub fn findings(
     let record: RunRecord = serde_json::from_slice(&bytes(&path)?)
         .with_context(|| format!("{} is no record of a run", path.display()))?;
     let recipe = Run::recipe(folder)?;
-    let metrics = folder.join("metrics.jsonl");
-    let history = match metrics.is_file() {
-        true => History::parse(&String::from_utf8_lossy(&bytes(&metrics)?)),
-        false => History::default(),
-    };
+    let history = History::read(folder)
+        .with_context(|| format!("reading the metrics of {} failed", folder.display()))?;
     let gallery = gallery(folder, &recipe, pictures, settings);
     Ok(RunFindings {
         name: named(folder),

@@ -204,9 +204,8 @@ impl Bench<'_> {
         evaluations: Vec<EvaluationRecord>,
     ) -> anyhow::Result<()> {
         let of_run = run.record();
-        let path = run.folder().join("metrics.jsonl");
-        let metrics = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {} failed", path.display()))?;
+        let history = History::read(run.folder())
+            .with_context(|| format!("reading the metrics of {} failed", run.folder().display()))?;
         let record = CellRecord {
             study: self.study.to_string(),
             regime: cell.regime.clone(),
@@ -226,7 +225,7 @@ impl Bench<'_> {
             train_seconds: of_run.seconds,
             judge_seconds,
             error,
-            training: TrainingRecord::of(&History::parse(&metrics)),
+            training: TrainingRecord::of(&history),
             evaluations,
         };
         let path = self.record_file(cell);
