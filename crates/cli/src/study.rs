@@ -79,6 +79,12 @@ pub fn run(arguments: &StudyArguments, settings: &Settings) -> anyhow::Result<Ex
         let committed = Path::new(RESULTS).join(&study.name);
         let usual = if committed.is_dir() { committed } else { out.join("results") };
         let results = arguments.results.clone().unwrap_or(usual);
+        if !results.is_dir() {
+            let folder = results.display();
+            let text =
+                format!("{folder}: no such folder, expected the raw results of {}", study.name);
+            return Err(anyhow!("{text}\n  hint: name it with --results")).or_wrong_usage();
+        }
         let records = own(&study.cells(&arguments.set).or_wrong_usage()?, &results)?;
         return render::finish(&study, &records, &out, settings).map(|()| ExitCode::SUCCESS);
     }

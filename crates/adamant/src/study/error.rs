@@ -36,6 +36,16 @@ pub enum StudyError {
         /// What there is.
         valid: Vec<String>,
     },
+    /// An evaluation has a name that means something else.
+    #[error(
+        "{study}: no evaluation may be called {name}, which names the accuracy while training\n  hint: choose another name"
+    )]
+    Reserved {
+        /// The study.
+        study: String,
+        /// The name.
+        name: &'static str,
+    },
     /// A cell's recipe is none.
     #[error("cell {cell}: {source}")]
     Recipe {

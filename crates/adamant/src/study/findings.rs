@@ -235,6 +235,12 @@ samples = 10
         let text = SOME.replace("plus = ['b']", "plus = ['d']");
         let error = Study::parse(&text, "some.toml").unwrap_err().to_string();
         assert_eq!(error, "some: the test of C1 names d, expected one of a, b, c");
+        let text = SOME.replace("evaluation = 'robust'", "evaluation = 'robus'");
+        let error = Study::parse(&text, "some.toml").unwrap_err().to_string();
+        assert_eq!(error, "some: a quantity names robus, expected one of robust, training");
+        let text = SOME.replace("'robust'", "'training'");
+        let error = Study::parse(&text, "some.toml").unwrap_err().to_string();
+        assert!(error.starts_with("some: no evaluation may be called training"), "{error}");
         let error = Study::parse("name = 3", "some.toml").unwrap_err().to_string();
         assert!(error.starts_with("some.toml: "), "{error}");
     }

@@ -293,12 +293,14 @@ impl Study {
                 known(format!("the test of {}", test.claim), arm, &arms)?;
             }
         }
+        if evaluations.iter().any(|name| name == TRAINING) {
+            return Err(StudyError::Reserved { study: self.name.clone(), name: TRAINING });
+        }
+        let judged = [evaluations, vec![TRAINING.to_string()]].concat();
         let tested = self.tests.iter();
         let tested = tested.flat_map(|t| std::iter::once(&t.quantity).chain(&t.minus_quantity));
         for quantity in self.show.iter().chain(tested) {
-            if quantity.evaluation != TRAINING {
-                known("a quantity".to_string(), &quantity.evaluation, &evaluations)?;
-            }
+            known("a quantity".to_string(), &quantity.evaluation, &judged)?;
         }
         for arm in &self.quick.arms {
             known("quick.arms".to_string(), arm, &arms)?;
