@@ -1,6 +1,7 @@
 //! `adamant diagnose MODEL`: what batch norms hold and see, layer by layer; gradients; the loss along an attack.
 
 use crate::evaluate::write;
+use crate::model::Model;
 use crate::output::{percent, print, table};
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
@@ -40,8 +41,35 @@ const MINI_BATCH: usize = 64;
 
 /// Runs the command.
 pub fn run(arguments: &DiagnoseArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let model = arguments.subject.open_model()?;
+    let of_run = model.origin.as_ref().map(|origin| origin.folder.clone());
+    let found = look(arguments, model, settings)?;
+    let folder = arguments.out.clone().or(of_run).unwrap_or_default();
+    if folder != PathBuf::new() {
+        std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+    }
+    let json = serde_json::to_string_pretty(&found)? + "\n";
+    write(&folder.join("diagnose.json"), json.as_bytes())?;
+    write(&folder.join("diagnose.html"), diagnosis::page(&found).to_html().as_bytes())?;
+    match settings.json {
+        true => print(&json)?,
+        false => print(&describe(&found))?,
+    }
+    settings.remark(format_args!("written: {}", folder.join("diagnose.html").display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the command's arguments ask for, of a model as they name it.
+pub fn diagnose(arguments: &DiagnoseArguments, settings: &Settings) -> anyhow::Result<Diagnosis> {
+    look(arguments, arguments.subject.open_model()?, settings)
+}
+
+fn look(
+    arguments: &DiagnoseArguments,
+    model: Model,
+    settings: &Settings,
+) -> anyhow::Result<Diagnosis> {
     let subject = &arguments.subject;
-    let model = subject.open_model()?;
     let threat = arguments.threat.threat(model.origin.as_ref())?;
     let (data, named) = subject.open_data(&model)?;
     let names = std::slice::from_ref(&arguments.attacks);
@@ -65,7 +93,7 @@ pub fn run(arguments: &DiagnoseArguments, settings: &Settings) -> anyhow::Result
     let images =
         Seen { clean: &clean, adversarial: &adversarial, noisy: &noisy, domain, batch_size };
     let (layers, gradients) = seen(&engine, &model.network, &images)?;
-    let found = Diagnosis {
+    Ok(Diagnosis {
         model: subject.model.display().to_string(),
         data: named,
         samples: positions.len(),
@@ -78,21 +106,7 @@ pub fn run(arguments: &DiagnoseArguments, settings: &Settings) -> anyhow::Result
         seen: layers,
         gradients,
         climb,
-    };
-    let of_run = model.origin.as_ref().map(|origin| origin.folder.clone());
-    let folder = arguments.out.clone().or(of_run).unwrap_or_default();
-    if folder != PathBuf::new() {
-        std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    }
-    let json = serde_json::to_string_pretty(&found)? + "\n";
-    write(&folder.join("diagnose.json"), json.as_bytes())?;
-    write(&folder.join("diagnose.html"), diagnosis::page(&found).to_html().as_bytes())?;
-    match settings.json {
-        true => print(&json)?,
-        false => print(&describe(&found))?,
-    }
-    settings.remark(format_args!("written: {}", folder.join("diagnose.html").display()));
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn describe(found: &Diagnosis) -> String {

@@ -9,7 +9,7 @@ use crate::failure::{Interrupted, OrWrongUsage};
 use crate::settings::Settings;
 use crate::train::Signals;
 use adamant::study::{
-    CHOICE_RULE, Cell, CellRecord, Choice, Study, StudyError, choose, read_records, study,
+    CHOICE_RULE, Cell, CellRecord, Choice, Study, StudyError, Twins, choose, read_records, study,
 };
 use anyhow::{Context, anyhow};
 use cell::{Bench, Outcome};
@@ -98,9 +98,13 @@ pub fn run(arguments: &StudyArguments, settings: &Settings) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let engine = settings.engine()?;
-    let bench = Bench { study: &study.name, out: &out, results: &results, engine, settings };
+    let twins = &Twins::of_others(&study.name)?;
+    let bench = Bench { study: &study.name, out: &out, results: &results, engine, settings, twins };
     let signals = Signals::watch()?;
     let mut grid = Grid { cells: &cells, scales: &scales, bench: &bench, signals: &signals };
+    for cell in &cells {
+        grid.is_settled(cell)?;
+    }
     let outcome = match arguments.hours {
         Some(hours) => grid.within(hours, &mut remarks),
         None => grid.run((0..cells.len()).collect()),
@@ -198,7 +202,7 @@ impl Grid<'_> {
 
     fn one(&self, place: usize, places: &[usize]) -> anyhow::Result<Outcome> {
         let cell = &self.cells[place];
-        if self.bench.is_done(cell) {
+        if self.is_settled(cell)? {
             return Ok(Outcome::Done);
         }
         let turn = places.iter().position(|&other| other == place).map_or(0, |turn| turn + 1);
@@ -211,6 +215,15 @@ impl Grid<'_> {
             return Err(Interrupted { signal }.into());
         }
         Ok(outcome)
+    }
+
+    /// Whether the cell has its record, or now has that of another study, and no open cell waits for its model.
+    fn is_settled(&self, cell: &Cell) -> anyhow::Result<bool> {
+        let waits = |other: &&Cell| other.from == Some(cell.id()) && !self.bench.is_done(other);
+        if self.cells.iter().any(|other| waits(&other)) && !self.bench.has_model(cell) {
+            return Ok(false);
+        }
+        Ok(self.bench.is_done(cell) || self.bench.borrow(cell)?)
     }
 
     fn scale(&self, cell: &Cell) -> &Scale {

@@ -33,6 +33,8 @@ pub struct LayerSeen {
     pub layer: String,
     /// By channel: mini-batches of the branch's own images beside its running statistics (C9).
     pub channels: Vec<BatchAgainstRunning>,
+    /// By channel: from the running statistics to the mini-batches of the branch's own images.
+    pub own: Vec<Distance>,
     /// By channel: from clean to adversarial images.
     pub adversarial: Vec<Distance>,
     /// By channel: from clean to noisy images.
@@ -152,9 +154,11 @@ pub fn seen<E: Engine>(
             let batch = Gaussian { mean, variance };
             BatchAgainstRunning { running, batch, mean_interval, variance_interval }
         });
+        let channels: Vec<BatchAgainstRunning> = channels.collect();
         found.push(LayerSeen {
             layer,
-            channels: channels.collect(),
+            own: channels.iter().map(|c| c.running.distance(c.batch, epsilon)).collect(),
+            channels,
             adversarial: distances(&adversarial),
             noisy: distances(&noisy),
         });

@@ -38,7 +38,7 @@ pub enum StudyError {
     },
     /// An evaluation has a name that means something else.
     #[error(
-        "{study}: no evaluation may be called {name}, which names the accuracy while training\n  hint: choose another name"
+        "{study}: no evaluation may be called {name}, which names what is no evaluation\n  hint: choose another name"
     )]
     Reserved {
         /// The study.

@@ -139,6 +139,8 @@ pub(super) mod tests {
             work: 1.0,
             train_seconds: 1.0,
             judge_seconds: 1.0,
+            lent_by: None,
+            statistics: None,
             error: None,
             training: None,
             evaluations: vec![evaluation],
@@ -237,7 +239,10 @@ samples = 10
         assert_eq!(error, "some: the test of C1 names d, expected one of a, b, c");
         let text = SOME.replace("evaluation = 'robust'", "evaluation = 'robus'");
         let error = Study::parse(&text, "some.toml").unwrap_err().to_string();
-        assert_eq!(error, "some: a quantity names robus, expected one of robust, training");
+        assert_eq!(
+            error,
+            "some: a quantity names robus, expected one of robust, training, statistics"
+        );
         let text = SOME.replace("'robust'", "'training'");
         let error = Study::parse(&text, "some.toml").unwrap_err().to_string();
         assert!(error.starts_with("some: no evaluation may be called training"), "{error}");

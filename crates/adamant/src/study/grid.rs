@@ -1,7 +1,7 @@
 //! The cells of a study, and which of them fit into a time.
 
 use super::StudyError;
-use super::written::{Arm, Assignments, EvaluationSpec, Regime, Study};
+use super::written::{Arm, Assignments, EvaluationSpec, Regime, StatisticsSpec, Study};
 use crate::evaluate::hex;
 use crate::train::builtin;
 use crate::train::recipe::Recipe;
@@ -21,6 +21,8 @@ pub struct Cell {
     pub recipe: Recipe,
     /// How it is judged.
     pub evaluations: Vec<EvaluationSpec>,
+    /// How its batch norms are looked at, where they are.
+    pub statistics: Option<StatisticsSpec>,
     /// The cell whose trained model it begins with.
     pub from: Option<String>,
     /// What it is, by content: recipe, evaluations, and those of the cell it begins with.
@@ -86,15 +88,24 @@ impl Study {
         let alone = evaluations.iter().map(|e| EvaluationSpec { arms: Vec::new(), ..e.clone() });
         let judged = serde_json::to_string(&alone.collect::<Vec<_>>())
             .expect("an evaluation is names and numbers");
+        let is_seen = |s: &&StatisticsSpec| s.arms.is_empty() || s.arms.contains(&arm.name);
+        let statistics = self.statistics.as_ref().filter(is_seen).cloned();
+        let looked = statistics
+            .as_ref()
+            .map_or(String::new(), |spec| format!("statistics {} {}", spec.attack, spec.samples));
         // Of what is not the default alone: a key that recipes learn later makes no cell another.
-        let text =
-            format!("{:?}{judged}{}", settings(&recipe), before.map_or("", |cell| &cell.key));
+        let text = format!(
+            "{:?}{judged}{looked}{}",
+            settings(&recipe),
+            before.map_or("", |cell| &cell.key)
+        );
         Ok(Cell {
             regime: regime.name.clone(),
             arm: arm.name.clone(),
             seed,
             recipe,
             evaluations,
+            statistics,
             from: before.map(Cell::id),
             key: hex(&Sha256::digest(text)[..8]),
             round: (0, 0, 0),

@@ -205,6 +205,17 @@ pub(super) fn caveats(study: &Study, records: &[CellRecord]) -> Vec<String> {
     if records.is_empty() {
         return all;
     }
+    let lenders = every(&|record| {
+        let lender = record.lent_by.as_ref().and_then(|cell| cell.split('/').next());
+        lender.map(str::to_string).into_iter().collect()
+    });
+    if !lenders.is_empty() {
+        let count = records.iter().filter(|record| record.lent_by.is_some()).count();
+        let lenders = lenders.join(", ");
+        all.push(format!(
+            "{count} cells were trained and judged just so in other studies: {lenders}"
+        ));
+    }
     let dirty = |record: &CellRecord| if record.dirty { ", with changes beyond it" } else { "" };
     for (name, found) in [
         ("revision", every(&|r| vec![format!("{}{}", r.revision, dirty(r))])),

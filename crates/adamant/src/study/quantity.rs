@@ -1,16 +1,17 @@
 //! Which figure of a cell is meant, and what it is there.
 
 use super::record::CellRecord;
+use super::statistics::HALF;
 use serde::{Deserialize, Serialize};
 
 /// A figure of a cell's record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantity {
-    /// Which of the study's evaluations, or [`TRAINING`].
+    /// Which of the study's evaluations, [`TRAINING`] or [`STATISTICS`].
     pub evaluation: String,
     /// `clean`, `worst-case`, the name of an attack, or `pgd-1000@100` for that attack after 100 of its steps; in training
-    /// `clean` or `adversarial`.
+    /// `clean` or `adversarial`; of statistics a share of channels, as [`super::StatisticsRecord::share`] names it.
     pub attack: String,
     /// What is taken off, by the same names: `attack` less this.
     #[serde(default)]
@@ -20,6 +21,9 @@ pub struct Quantity {
 /// The name for the training images of the last epoch, in place of an evaluation's.
 pub const TRAINING: &str = "training";
 
+/// The name for what batch norms hold and see, in place of an evaluation's.
+pub const STATISTICS: &str = "statistics";
+
 /// A share with the chance in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
@@ -27,7 +31,7 @@ pub struct Measured {
     pub value: f64,
     /// Its variance because the judged images are only some of all: `p (1 - p) / n`.
     pub variance: f64,
-    /// Images judged.
+    /// Images judged, or channels counted.
     pub samples: usize,
 }
 
@@ -46,12 +50,20 @@ impl Quantity {
                 let training = record.training.as_ref()?;
                 (difference(&|named| training.share(named))?, training.samples)
             }
+            STATISTICS => {
+                let statistics = record.statistics.as_ref()?;
+                (difference(&|named| statistics.share(named))?, statistics.channels)
+            }
             name => {
                 let evaluation = record.evaluations.iter().find(|e| e.name == name)?;
                 (difference(&|named| evaluation.share(named))?, evaluation.samples)
             }
         };
-        let spread = value.abs() * (1.0 - value.abs());
+        let spread = match self.less.as_deref() {
+            // The half is known.
+            Some(HALF) => (0.5 + value) * (0.5 - value),
+            _ => value.abs() * (1.0 - value.abs()),
+        };
         Some(Measured { value, variance: spread / samples as f64, samples })
     }
 

@@ -1,6 +1,7 @@
 //! What one cell found, small enough to be committed: the raw result from which pages are made.
 
 use super::StudyError;
+use super::statistics::StatisticsRecord;
 use crate::evaluate::{Evaluation, Protocol};
 use crate::train::history::History;
 use crate::train::record::{Machine, StepMetrics};
@@ -45,12 +46,18 @@ pub struct CellRecord {
     pub train_seconds: f64,
     /// Seconds of judging.
     pub judge_seconds: f64,
+    /// The cell of another study that was trained and judged just so, where this is its record: `mixture-bn/REGIME.ARM.seed-N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent_by: Option<String>,
     /// What ended training early, where something did: a finding too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How right the network was while it learnt, where it learnt something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingRecord>,
+    /// What its batch norms hold and see, where the study looks at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<StatisticsRecord>,
     /// Judgements, in the study's order.
     pub evaluations: Vec<EvaluationRecord>,
 }

@@ -1,7 +1,7 @@
 //! A study as written: TOML in, plain data out, every name in it checked.
 
 use super::StudyError;
-use super::quantity::{Quantity, TRAINING};
+use super::quantity::{Quantity, STATISTICS, TRAINING};
 use super::verdict::Expectation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +36,9 @@ pub struct Study {
     /// How each trained model is judged.
     #[serde(rename = "evaluate")]
     pub evaluations: Vec<EvaluationSpec>,
+    /// How each trained model's batch norms are looked at, where they are.
+    #[serde(default)]
+    pub statistics: Option<StatisticsSpec>,
     /// Which claims the study tests, and how.
     #[serde(default, rename = "test")]
     pub tests: Vec<Test>,
@@ -116,6 +119,19 @@ pub struct EvaluationSpec {
     #[serde(default)]
     pub along: bool,
     /// The arms whose models are judged so; none named for all.
+    #[serde(default)]
+    pub arms: Vec<String>,
+}
+
+/// One look at the batch norms of trained models: the arguments of `adamant diagnose`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatisticsSpec {
+    /// What makes the adversarial images.
+    pub attack: String,
+    /// Test images, chosen by the cell's seed.
+    pub samples: usize,
+    /// The arms whose models are looked at; none named for all.
     #[serde(default)]
     pub arms: Vec<String>,
 }
@@ -257,6 +273,11 @@ impl Study {
                 evaluation.arms.retain(|arm| kept.contains(arm));
             }
         }
+        if let Some(statistics) = &mut small.statistics {
+            shorter(&mut statistics.attack);
+            statistics.samples = statistics.samples.min(samples);
+            statistics.arms.retain(|arm| kept.contains(arm));
+        }
         let tested = small.tests.iter_mut();
         let tested =
             tested.flat_map(|t| std::iter::once(&mut t.quantity).chain(&mut t.minus_quantity));
@@ -293,10 +314,15 @@ impl Study {
                 known(format!("the test of {}", test.claim), arm, &arms)?;
             }
         }
-        if evaluations.iter().any(|name| name == TRAINING) {
-            return Err(StudyError::Reserved { study: self.name.clone(), name: TRAINING });
+        for arm in self.statistics.iter().flat_map(|statistics| &statistics.arms) {
+            known("statistics".to_string(), arm, &arms)?;
         }
-        let judged = [evaluations, vec![TRAINING.to_string()]].concat();
+        for name in [TRAINING, STATISTICS] {
+            if evaluations.iter().any(|evaluation| evaluation == name) {
+                return Err(StudyError::Reserved { study: self.name.clone(), name });
+            }
+        }
+        let judged = [evaluations, vec![TRAINING.to_string(), STATISTICS.to_string()]].concat();
         let tested = self.tests.iter();
         let tested = tested.flat_map(|t| std::iter::once(&t.quantity).chain(&t.minus_quantity));
         for quantity in self.show.iter().chain(tested) {

@@ -1,6 +1,7 @@
 //! One cell of a study: an ordinary run, then the study's evaluations of its last model, then a small record.
 
 use super::scale::Scale;
+use crate::diagnose::{DiagnoseArguments, diagnose};
 use crate::evaluate::{self, EvaluateArguments};
 use crate::failure::{Interrupted, OrWrongUsage};
 use crate::settings::{PrecisionChoice, Settings};
@@ -9,7 +10,8 @@ use crate::train::identity::identity;
 use crate::train::progress::Progress;
 use adamant::data::{Part, SearchPath};
 use adamant::study::{
-    Cell, CellRecord, EvaluationRecord, EvaluationSpec, TrainingRecord, settings as of_recipe,
+    Cell, CellRecord, EvaluationRecord, EvaluationSpec, StatisticsRecord, StatisticsSpec,
+    TrainingRecord, Twins, settings as of_recipe,
 };
 use adamant::train::error::TrainError;
 use adamant::train::fit::{LAST, Setting, fit};
@@ -25,6 +27,7 @@ use clap::Parser;
 use collective::{Collective, Solo};
 use engine::Precision;
 use engine::cpu::CpuEngine;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,6 +45,8 @@ pub struct Bench<'a> {
     pub engine: CpuEngine,
     /// The user's.
     pub settings: &'a Settings,
+    /// Cells of other studies.
+    pub twins: &'a Twins,
 }
 
 /// What became of a cell.
@@ -51,6 +56,13 @@ pub enum Outcome {
     Done,
     /// Another process runs it, or the cell it begins with.
     Busy,
+}
+
+/// `adamant diagnose` as a cell asks it.
+#[derive(Parser)]
+struct Look {
+    #[command(flatten)]
+    diagnose: DiagnoseArguments,
 }
 
 /// `adamant evaluate` as a cell asks it.
@@ -69,12 +81,44 @@ impl Bench<'_> {
         self.out.join("cells").join(id)
     }
 
+    /// Whether the cell's trained model is in the study's folder.
+    pub fn has_model(&self, cell: &Cell) -> bool {
+        self.folder(&cell.id()).join(LAST).is_file()
+    }
+
     /// Whether the cell, just as it is now, has a record.
     pub fn is_done(&self, cell: &Cell) -> bool {
         let path = self.record_file(cell);
         let record =
             std::fs::read(&path).ok().and_then(|text| CellRecord::parse(&text, &path).ok());
         record.is_some_and(|record| record.key == cell.key)
+    }
+
+    /// Takes the record of a cell of another study that was trained and judged just so, where one lies beside this study's
+    /// results. Gives whether one did.
+    pub fn borrow(&self, cell: &Cell) -> anyhow::Result<bool> {
+        let written = cell.recipe.training.precision;
+        let precision = name(self.settings.training_precision(written, &self.engine));
+        for twin in self.twins.of_cell(cell) {
+            let Some(folder) = beside(self.results, self.study, &twin.study) else { continue };
+            let path = folder.join(format!("{}.json", twin.cell.id()));
+            let Ok(text) = std::fs::read(&path) else { continue };
+            let record = CellRecord::parse(&text, &path)?;
+            let lent = twin.lend(&record, self.study, cell);
+            if let Some(lent) = lent.filter(|lent| lent.precision == precision) {
+                let lender = path.display();
+                self.settings.remark(format_args!("cell {}: as recorded in {lender}", cell.id()));
+                self.write(cell, &lent)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn write(&self, cell: &Cell, record: &CellRecord) -> anyhow::Result<()> {
+        std::fs::create_dir_all(self.results)
+            .with_context(|| format!("making the folder {} failed", self.results.display()))?;
+        Ok(replace_file(&self.record_file(cell), record.to_json().as_bytes())?)
     }
 
     /// Trains, judges and records a cell, from where an earlier process left it.
@@ -116,8 +160,19 @@ impl Bench<'_> {
         for spec in cell.evaluations.iter().filter(|_| error.is_none()) {
             evaluations.push(self.judge(spec, cell.seed, &folder)?);
         }
+        let looks = cell.statistics.as_ref().filter(|_| error.is_none());
+        let statistics = looks.map(|spec| self.look(spec, cell.seed, &folder)).transpose()?;
         let judge_seconds = began.elapsed().as_secs_f64();
-        self.record(cell, scale, &run, &recipe, judge_seconds, error, evaluations)?;
+        self.record(
+            cell,
+            scale,
+            &run,
+            &recipe,
+            judge_seconds,
+            error,
+            statistics.flatten(),
+            evaluations,
+        )?;
         Ok(Outcome::Done)
     }
 
@@ -192,6 +247,19 @@ impl Bench<'_> {
         Ok(EvaluationRecord::of(&spec.name, &evaluation))
     }
 
+    fn look(
+        &self,
+        spec: &StatisticsSpec,
+        seed: u64,
+        folder: &Path,
+    ) -> anyhow::Result<Option<StatisticsRecord>> {
+        let (model, samples) = (folder.join(LAST).display().to_string(), spec.samples.to_string());
+        let (attack, seed) = (&*spec.attack, &*seed.to_string());
+        let line = ["diagnose", &model, "--attacks", attack, "--samples", &samples, "--seed", seed];
+        let line = Look::try_parse_from(line).or_wrong_usage()?;
+        Ok(StatisticsRecord::of(&diagnose(&line.diagnose, self.settings)?))
+    }
+
     #[allow(clippy::too_many_arguments, reason = "a record has many parts, each from elsewhere")]
     fn record(
         &self,
@@ -201,6 +269,7 @@ impl Bench<'_> {
         recipe: &Recipe,
         judge_seconds: f64,
         error: Option<String>,
+        statistics: Option<StatisticsRecord>,
         evaluations: Vec<EvaluationRecord>,
     ) -> anyhow::Result<()> {
         let of_run = run.record();
@@ -217,22 +286,33 @@ impl Bench<'_> {
             revision: of_run.revision.clone(),
             dirty: of_run.dirty,
             machine: of_run.machine.clone(),
-            precision: format!("{:?}", recipe.training.precision).to_lowercase(),
+            precision: name(recipe.training.precision),
             parameters: scale.parameters,
             macs: scale.macs,
             steps: of_run.steps,
             work: scale.work,
             train_seconds: of_run.seconds,
             judge_seconds,
+            lent_by: None,
             error,
             training: TrainingRecord::of(&history),
+            statistics,
             evaluations,
         };
-        let path = self.record_file(cell);
-        std::fs::create_dir_all(self.results)
-            .with_context(|| format!("making the folder {} failed", self.results.display()))?;
-        Ok(replace_file(&path, record.to_json().as_bytes())?)
+        self.write(cell, &record)
     }
+}
+
+fn name(precision: PrecisionKind) -> String {
+    format!("{precision:?}").to_lowercase()
+}
+
+/// The results of the study `other`, beside those of `own`: the same path with the other name; none where `own` is no part of it.
+fn beside(results: &Path, own: &str, other: &str) -> Option<PathBuf> {
+    let parts: Vec<&OsStr> = results.iter().collect();
+    let place = parts.iter().rposition(|part| *part == own)?;
+    let renamed = |(turn, part)| if turn == place { OsStr::new(other) } else { part };
+    Some(parts.into_iter().enumerate().map(renamed).collect())
 }
 
 /// The arguments of `adamant evaluate` for one of a study's evaluations of the run in `folder`.
