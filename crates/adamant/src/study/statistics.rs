@@ -1,5 +1,6 @@
 //! What a cell's batch norms hold and see, as shares of their channels.
 
+use crate::diagnose::seen::BatchAgainstRunning;
 use crate::diagnose::{Diagnosis, Distance};
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +20,28 @@ pub struct StatisticsRecord {
     pub mean_outside: f64,
     /// Running variance outside that interval (C9).
     pub variance_outside: f64,
+    /// Mean of mini-batches off the running one by more than a tenth of the running standard deviation (C9).
+    pub mean_off: f64,
+    /// Variance of mini-batches off the running one by more than a tenth of it (C9).
+    pub variance_off: f64,
     /// The branches' running statistics farther apart than the adversarial branch's are from its own images; none where there is
     /// one branch (C8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apart: Option<f64>,
     /// Moved farther by the attack than by noise of the same length (C14).
     pub moved: f64,
+}
+
+/// A difference below this share counts as none.
+const TOLERANCE: f64 = 0.1;
+
+fn is_mean_off(channel: &BatchAgainstRunning) -> bool {
+    (channel.batch.mean - channel.running.mean).abs() > TOLERANCE * channel.running.variance.sqrt()
+}
+
+fn is_variance_off(channel: &BatchAgainstRunning) -> bool {
+    let BatchAgainstRunning { running, batch, .. } = channel;
+    (batch.variance - running.variance).abs() > TOLERANCE * running.variance
 }
 
 impl StatisticsRecord {
@@ -47,17 +64,21 @@ impl StatisticsRecord {
             attack: found.attack.clone(),
             mean_outside: share(seen().filter(|channel| channel.mean_is_outside()).count()),
             variance_outside: share(seen().filter(|channel| channel.variance_is_outside()).count()),
+            mean_off: share(seen().filter(|channel| is_mean_off(channel)).count()),
+            variance_off: share(seen().filter(|channel| is_variance_off(channel)).count()),
             apart: has_two.then(|| share(apart.filter(farther).count())),
             moved: share(moved.filter(farther).count()),
         })
     }
 
-    /// The share a [`super::Quantity`] names: `mean-outside`, `variance-outside`, `apart`, `moved`; or `half`, what two equal
+    /// The share a [`super::Quantity`] names: `mean-outside`, `variance-outside`, `mean-off`, `variance-off`, `apart`, `moved`; or `half`, what two equal
     /// distances give.
     pub fn share(&self, named: &str) -> Option<f64> {
         match named {
             "mean-outside" => Some(self.mean_outside),
             "variance-outside" => Some(self.variance_outside),
+            "mean-off" => Some(self.mean_off),
+            "variance-off" => Some(self.variance_off),
             "apart" => self.apart,
             "moved" => Some(self.moved),
             HALF => Some(0.5),
@@ -69,7 +90,6 @@ impl StatisticsRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::seen::BatchAgainstRunning;
     use crate::diagnose::{Gaussian, LayerSeen, LayerStored};
     use crate::study::findings::tests::record;
     use crate::study::{Quantity, STATISTICS};
@@ -126,6 +146,7 @@ mod tests {
         let found = StatisticsRecord::of(&diagnosis()).unwrap();
         assert_eq!((found.channels, found.images), (4, 64));
         assert_eq!((found.mean_outside, found.variance_outside), (0.0, 0.25));
+        assert_eq!((found.mean_off, found.variance_off), (0.0, 0.25));
         assert_eq!((found.apart, found.moved), (Some(0.75), 0.75));
         let mut one = diagnosis();
         one.stored.iter_mut().for_each(|layer| layer.distances.clear());

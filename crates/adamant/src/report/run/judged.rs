@@ -27,14 +27,15 @@ pub(super) fn conditions(e: &Evaluation) -> String {
     )
 }
 
-pub(super) fn tables(page: &mut Page, all: &[Judged]) {
+/// Tables of all judgements, figures of the first; `classes` are their names, where they are known.
+pub(super) fn tables(page: &mut Page, all: &[Judged], classes: &[String]) {
     for Judged { name, evaluation } in all {
         attacks(page, name, evaluation);
     }
     if let Some(Judged { evaluation, .. }) = all.first() {
         let curves = [by_epsilon(evaluation), by_steps(evaluation)].into_iter().flatten();
         let mut figures: Vec<Figure> = curves.map(Into::into).collect();
-        figures.extend(by_class(evaluation).map(Figure::from));
+        figures.extend(by_class(evaluation, classes).map(Figure::from));
         page.figures(figures);
         pairs(page, evaluation);
     }
@@ -128,19 +129,20 @@ fn by_steps(e: &Evaluation) -> Option<Chart> {
 /// At most so many classes fit a figure one can read.
 const CLASSES: usize = 40;
 
-fn by_class(e: &Evaluation) -> Option<Rows> {
+fn by_class(e: &Evaluation, names: &[String]) -> Option<Rows> {
     if e.classes.is_empty() || e.classes.len() > CLASSES {
         return None;
     }
-    let name = |text: &str, hue| Name { text: text.into(), hue };
-    let names = vec![name("clean", Hue::Clean), name("under every attack", Hue::Adversarial)];
+    let hue = |text: &str, hue| Name { text: text.into(), hue };
+    let hues = vec![hue("clean", Hue::Clean), hue("under every attack", Hue::Adversarial)];
+    let name = |class: usize| names.get(class).cloned().unwrap_or(format!("class {class}"));
     let note = "bars are 95 % intervals";
-    let mut rows = Rows::new("Accuracy by class", note, Axis::shares(""), names);
+    let mut rows = Rows::new("Accuracy by class", note, Axis::shares(""), hues);
     rows.rows = e
         .classes
         .iter()
         .map(|class| Row {
-            label: format!("class {}, n = {}", class.class, class.samples),
+            label: format!("{}, n = {}", name(class.class as usize), class.samples),
             values: vec![
                 Some((class.clean_accuracy, Some(class.clean_ci95.0))),
                 class.worst_case_accuracy.map(|a| (a, class.worst_case_ci95.map(|ends| ends.0))),

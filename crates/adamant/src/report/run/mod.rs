@@ -141,7 +141,8 @@ fn body(page: &mut Page, run: &RunFindings) {
     }
     if !run.evaluations.is_empty() {
         page.heading("Under attack");
-        judged::tables(page, &run.evaluations);
+        let classes = run.gallery.as_ref().map_or(&[][..], |gallery| &gallery.classes);
+        judged::tables(page, &run.evaluations, classes);
     }
     gallery(page, run);
     course::charts(page, run);
