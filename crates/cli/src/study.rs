@@ -2,6 +2,7 @@
 
 mod cell;
 mod list;
+mod loan;
 mod render;
 mod scale;
 
@@ -93,13 +94,17 @@ pub fn run(arguments: &StudyArguments, settings: &Settings) -> anyhow::Result<Ex
     let (scales, mut remarks) = Scales::of(&cells)?;
     let cells: Vec<Cell> =
         cells.into_iter().filter(|cell| scales.of_cell(cell).is_some()).collect();
-    if arguments.list {
-        list::cells(&cells, &scales, &own(&cells, &results)?.records)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let engine = settings.engine()?;
     let twins = &Twins::of_others(&study.name)?;
     let bench = Bench { study: &study.name, out: &out, results: &results, engine, settings, twins };
+    if arguments.list {
+        let mut records = own(&cells, &results)?.records;
+        for cell in cells.iter().filter(|cell| !bench.is_done(cell)) {
+            records.extend(bench.lent(cell)?);
+        }
+        list::cells(&cells, &scales, &records)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let signals = Signals::watch()?;
     let mut grid = Grid { cells: &cells, scales: &scales, bench: &bench, signals: &signals };
     for cell in &cells {

@@ -27,7 +27,6 @@ use clap::Parser;
 use collective::{Collective, Solo};
 use engine::Precision;
 use engine::cpu::CpuEngine;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,28 +93,8 @@ impl Bench<'_> {
         record.is_some_and(|record| record.key == cell.key)
     }
 
-    /// Takes the record of a cell of another study that was trained and judged just so, where one lies beside this study's
-    /// results. Gives whether one did.
-    pub fn borrow(&self, cell: &Cell) -> anyhow::Result<bool> {
-        let written = cell.recipe.training.precision;
-        let precision = name(self.settings.training_precision(written, &self.engine));
-        for twin in self.twins.of_cell(cell) {
-            let Some(folder) = beside(self.results, self.study, &twin.study) else { continue };
-            let path = folder.join(format!("{}.json", twin.cell.id()));
-            let Ok(text) = std::fs::read(&path) else { continue };
-            let record = CellRecord::parse(&text, &path)?;
-            let lent = twin.lend(&record, self.study, cell);
-            if let Some(lent) = lent.filter(|lent| lent.precision == precision) {
-                let lender = path.display();
-                self.settings.remark(format_args!("cell {}: as recorded in {lender}", cell.id()));
-                self.write(cell, &lent)?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn write(&self, cell: &Cell, record: &CellRecord) -> anyhow::Result<()> {
+    /// Puts a record where the cell's belongs.
+    pub fn write(&self, cell: &Cell, record: &CellRecord) -> anyhow::Result<()> {
         std::fs::create_dir_all(self.results)
             .with_context(|| format!("making the folder {} failed", self.results.display()))?;
         Ok(replace_file(&self.record_file(cell), record.to_json().as_bytes())?)
@@ -286,7 +265,7 @@ impl Bench<'_> {
             revision: of_run.revision.clone(),
             dirty: of_run.dirty,
             machine: of_run.machine.clone(),
-            precision: name(recipe.training.precision),
+            precision: precision_name(recipe.training.precision),
             parameters: scale.parameters,
             macs: scale.macs,
             steps: of_run.steps,
@@ -303,16 +282,9 @@ impl Bench<'_> {
     }
 }
 
-fn name(precision: PrecisionKind) -> String {
+/// A precision as records name it.
+pub fn precision_name(precision: PrecisionKind) -> String {
     format!("{precision:?}").to_lowercase()
-}
-
-/// The results of the study `other`, beside those of `own`: the same path with the other name; none where `own` is no part of it.
-fn beside(results: &Path, own: &str, other: &str) -> Option<PathBuf> {
-    let parts: Vec<&OsStr> = results.iter().collect();
-    let place = parts.iter().rposition(|part| *part == own)?;
-    let renamed = |(turn, part)| if turn == place { OsStr::new(other) } else { part };
-    Some(parts.into_iter().enumerate().map(renamed).collect())
 }
 
 /// The arguments of `adamant evaluate` for one of a study's evaluations of the run in `folder`.

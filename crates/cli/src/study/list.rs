@@ -30,14 +30,18 @@ pub fn cells(cells: &[Cell], scales: &Scales, records: &[CellRecord]) -> anyhow:
         let (minutes, stands) = match (done, rate) {
             (Some(done), _) => {
                 let seconds = done.train_seconds + done.judge_seconds;
-                let stands = if done.error.is_some() { "failed" } else { "done" };
+                let stands = match (&done.error, &done.lent_by) {
+                    (Some(_), _) => "failed".to_string(),
+                    (None, Some(lender)) => format!("done in {}", study_of(lender)),
+                    (None, None) => "done".to_string(),
+                };
                 (format!("{:.1}", seconds / 60.0), stands)
             }
             (None, Some(rate)) => {
                 left += rate * scale.work;
-                (format!("about {:.1}", rate * scale.work / 60.0), "open")
+                (format!("about {:.1}", rate * scale.work / 60.0), "open".to_string())
             }
-            (None, None) => ("-".to_string(), "open"),
+            (None, None) => ("-".to_string(), "open".to_string()),
         };
         rows.push(vec![
             cell.id(),
@@ -45,7 +49,7 @@ pub fn cells(cells: &[Cell], scales: &Scales, records: &[CellRecord]) -> anyhow:
             format!("{:.1}", scale.macs as f64 / 1e6),
             format!("{:.1}", scale.work / 1e12),
             minutes,
-            stands.to_string(),
+            stands,
         ]);
     }
     let mut text = table(&rows);
@@ -53,4 +57,9 @@ pub fn cells(cells: &[Cell], scales: &Scales, records: &[CellRecord]) -> anyhow:
         text += &format!("about {:.1} hours are left\n", left / 3600.0);
     }
     print(&text)
+}
+
+/// The study of `STUDY/CELL`.
+fn study_of(lender: &str) -> &str {
+    lender.split('/').next().unwrap_or(lender)
 }
