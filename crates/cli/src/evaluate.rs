@@ -11,7 +11,7 @@ use crate::failure::OrWrongUsage;
 use crate::model::Origin;
 use crate::output::print;
 use crate::progress::Progress;
-use crate::ranks::{Known, RankTimeout, World};
+use crate::ranks::{Known, RankTimeout, World, program};
 use crate::settings::Settings;
 use crate::subject::{SubjectArguments, fitting};
 use crate::surrogate::SecondModel;
@@ -192,6 +192,7 @@ fn judge_on(
     let mut evaluation = job.evaluate(&threat, branches, out.as_deref(), conduct)?;
     job.add_curve(&threat, out.as_deref(), &mut evaluation)?;
     job.add_branches(&threat, out.as_deref(), &mut evaluation)?;
+    evaluation.program = Some(program());
     if ranks.rank() > 0 {
         return Ok((evaluation, out));
     }

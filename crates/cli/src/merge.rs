@@ -3,6 +3,7 @@
 use crate::evaluate::describe;
 use crate::failure::OrWrongUsage;
 use crate::output::print;
+use crate::ranks::program;
 use crate::settings::Settings;
 use adamant::evaluate::{EvaluateError, merge};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub struct MergeArguments {
 
 /// Runs the command.
 pub fn run(arguments: &MergeArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let merged = match merge(&arguments.parts) {
+    let mut merged = match merge(&arguments.parts) {
         Err(
             error @ (EvaluateError::LedgerDiffers { .. }
             | EvaluateError::LedgerContradicts { .. }
@@ -29,6 +30,7 @@ pub fn run(arguments: &MergeArguments, settings: &Settings) -> anyhow::Result<Ex
         ) => Err(error).or_wrong_usage()?,
         other => other?,
     };
+    merged.evaluation.program = Some(program());
     merged.write(&arguments.out)?;
     if settings.json {
         print(&merged.evaluation.to_json())?;

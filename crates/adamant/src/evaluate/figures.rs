@@ -29,6 +29,7 @@ impl Evaluation {
         let mut evaluation = Self {
             model: header.model.clone(),
             data: header.data.clone(),
+            program: None,
             samples: verdicts.len(),
             part: None,
             seed: header.seed,

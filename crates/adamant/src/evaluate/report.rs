@@ -18,6 +18,9 @@ pub struct Evaluation {
     pub model: String,
     /// The data, as the user named it.
     pub data: String,
+    /// The program that judged, with its revision, where its caller says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// Images judged.
     pub samples: usize,
     /// Of an evaluation shared by several processes, the part these figures are of.

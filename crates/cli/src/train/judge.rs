@@ -2,6 +2,7 @@
 
 use crate::output::{percent, print, table};
 use crate::progress::Progress;
+use crate::ranks::program;
 use crate::settings::Settings;
 use adamant::attack;
 use adamant::data::{Dataset, Part, hold_out};
@@ -195,7 +196,7 @@ impl Bench<'_> {
             evaluator.conduct(engine, network, subject, &examples, &mut progress, conduct)
         });
         progress.finish();
-        Ok(evaluation)
+        Ok(evaluation.map(|evaluation| Evaluation { program: Some(program()), ..evaluation }))
     }
 
     /// The best model's evaluations as those of the last, where they are one.
