@@ -118,7 +118,7 @@ fn arms(study: &Study, regime: &Regime, records: &[CellRecord]) -> Rows {
         .enumerate()
         .map(|(place, quantity)| Name { text: quantity.title(), hue: Hue::Series(place) });
     let note = "mean over seeds, the line its 95 % interval over seeds";
-    let mut rows = Rows::new("Every arm", note, Axis::shares(""), names.collect());
+    let mut rows = Rows::new("Every arm", note, Axis::near_shares(""), names.collect());
     rows.size = Size::Wide;
     for arm in &study.arms {
         let own: Vec<&CellRecord> = of_arm(records, regime, &arm.name).collect();
@@ -140,7 +140,7 @@ fn arms(study: &Study, regime: &Regime, records: &[CellRecord]) -> Rows {
 fn chart(plot: &Plot, note: &str) -> Chart {
     let ticks = plot.places.iter().map(|place| (place.x, place.label.clone())).collect();
     let x = Axis::numbers(&*plot.x_label).named(ticks);
-    let mut chart = Chart::new(&*plot.title, note, x, Axis::shares("")).wide();
+    let mut chart = Chart::new(&*plot.title, note, x, Axis::near_shares("")).wide();
     for (place, series) in plot.series.iter().enumerate() {
         let points = series.points.iter().map(|&(x, y, ends)| Point::at(x, y).within(ends));
         let hue = Hue::Series(place);

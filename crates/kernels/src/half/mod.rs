@@ -18,14 +18,17 @@
 //! - *Results.* A block of 64 channels has 18 steps, and writing its results took a quarter more. Between the steps of the
 //!   next block they are hidden, except where steps are few: 1x1 convolutions.
 //! - *The second-level cache.* A step reads two tiles of pixels and two panels of weights, 4 KiB for 64 cycles; only a tile's
-//!   nine taps meet it in the first level. Blocks of 6 tiles by 1 panel read less and did 7 to 10 % more alone, at 16x16 and
-//!   below, but write half cells; 3 by 2 with hidden results 0 to 5 %; not built.
+//!   nine taps meet it in the first level. Blocks of 6 tiles by 1 panel or 3 by 2 read less: single convolutions of 16x16 and
+//!   below gained 4 to 16 %, whole attack passes of ResNet-18 and WRN-28-10 nothing that a loaded machine could show; not built.
+//! - *A store of a tile after many steps without one* waits some 860 cycles, at 36 steps and more, not at 18.
 //! - *The third level*, 25 GB/s a core: weights of late layers and what passes from stage to stage. Both are fetched ahead.
 //!   ResNet-50 at 224 pixels stays bound by it: a block's values (1.6 MB an image at 56x56) exceed the second level.
 //!   Bands of rows instead of whole images would help; not built.
 //! - *Few tiles*: 2x2 and 7x7 maps of few images, where a tile has empty rows.
 //!
-//! Streaming hints and other loop orders won nothing.
+//! Streaming hints and other loop orders won nothing. Nor did minimal filtering, F(2x2, 3x3) with transforms rounded to bf16: with
+//! 2.25 times fewer multiplications single layers took as long as now from 128 channels on (0.99 to 1.15 times) and nearly twice as
+//! long at 64, since everything transformed passes the second level as stores (18 bytes a cycle, where reads have 49).
 
 mod arrange;
 mod block;

@@ -151,6 +151,11 @@ impl Axis {
         Self { label: label.into(), unit: Unit::Percent, range, ..Self::default() }
     }
 
+    /// Of shares, from about the least to about the greatest there is, written in percent: for small differences.
+    pub fn near_shares(label: impl Into<String>) -> Self {
+        Self { label: label.into(), unit: Unit::Percent, ..Self::default() }
+    }
+
     /// With equal steps for equal ratios.
     pub fn logarithmic(mut self) -> Self {
         self.scale = Scale::Logarithmic;
