@@ -33,7 +33,7 @@ impl Values {
             row[layout.channels..].fill(0.0);
         }
         let mut cells = vec![0; layout.len(images)];
-        to_cells(&layout, images, stride, &rows, &mut cells);
+        to_cells(Isa::Portable, &layout, images, stride, &rows, &mut cells);
         Self { layout, images, stride, cells, rows }
     }
 
@@ -44,7 +44,7 @@ impl Values {
 
     fn rows_of(&self, cells: &[u16]) -> Vec<f32> {
         let mut rows = vec![0.0; self.rows.len()];
-        from_cells(&self.layout, self.images, self.stride, cells, &mut rows);
+        from_cells(Isa::Portable, &self.layout, self.images, self.stride, cells, &mut rows);
         rows
     }
 }
@@ -268,7 +268,7 @@ fn copies_sums_and_averages_keep_the_numbers() {
             let mut copy = vec![7; other.len(images)];
             bf16::copy_cells(&layout, images, &x.cells, &other, &mut copy);
             let mut rows = vec![0.0; x.rows.len()];
-            from_cells(&other, images, x.stride, &copy, &mut rows);
+            from_cells(Isa::Portable, &other, images, x.stride, &copy, &mut rows);
             assert_eq!(rows, x.rows);
         }
         let mut twice = x.cells.clone();

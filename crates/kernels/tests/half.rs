@@ -113,7 +113,7 @@ fn all<'a>(
 
 fn filled(layout: &CellLayout, images: usize, rows: &[f32]) -> Vec<u16> {
     let mut buffer = vec![0; layout.len(images)];
-    to_cells(layout, images, layout.channels, rows, &mut buffer);
+    to_cells(Isa::Portable, layout, images, layout.channels, rows, &mut buffer);
     buffer
 }
 
@@ -195,7 +195,7 @@ fn forwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                     &mut Workspace::default(),
                 );
                 let mut found = vec![0.0; expected.len()];
-                from_cells(&target, images, outputs, &written, &mut found);
+                from_cells(isa, &target, images, outputs, &written, &mut found);
                 assert_close(&found, &expected, &format!("{shape:?} {source:?} {isa}"));
                 compared += 1;
             }
@@ -242,7 +242,7 @@ fn backwards_agree_with_sums_in_f64_for_every_layout_and_instruction_set() {
                     );
                 }
                 let mut found = vec![0.0; expected.len()];
-                from_cells(&target, images, inputs, &written, &mut found);
+                from_cells(isa, &target, images, inputs, &written, &mut found);
                 assert_close(&found, &expected, &format!("{shape:?} {source:?} {isa}"));
             }
         }
@@ -289,7 +289,7 @@ fn strips_agree_with_sums_in_f64() {
                 &mut Workspace::default(),
             );
             let mut found = vec![0.0; expected.len()];
-            from_cells(&target, images, outputs, &written, &mut found);
+            from_cells(isa, &target, images, outputs, &written, &mut found);
             assert_close(&found, &expected, &format!("{shape:?} {isa}"));
         }
     }
@@ -321,7 +321,7 @@ fn the_epilogue_adds_activates_masks_and_keeps() {
         let to = Destination::Cells { target: &mut written, add: Addend::Other(&addend), epilogue };
         convolve(isa, &job, to, &mut Workspace::default());
         let mut found = vec![0.0; expected.len()];
-        from_cells(&target, images, 48, &written, &mut found);
+        from_cells(isa, &target, images, 48, &written, &mut found);
         assert_close(&found, &expected, &isa.to_string());
 
         let mut kept = vec![0; target.len(16)];
@@ -372,7 +372,7 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
             &mut Workspace::default(),
         );
         let mut rows = vec![0.0; images * 49 * 40];
-        from_cells(&layout, images, 40, &written, &mut rows);
+        from_cells(isa, &layout, images, 40, &written, &mut rows);
         rows
     };
     for isa in Isa::available() {
@@ -434,6 +434,61 @@ fn a_first_layer_with_stride_goes_back_in_one_pass() {
                 }
             }
             assert_close(&found, &expected, &format!("{shape:?} {isa}"));
+        }
+    }
+}
+
+#[test]
+fn arranging_gives_the_same_bits_on_every_instruction_set() {
+    let (side, images) = ((5, 7), 3);
+    for (channels, stride) in [(16, 16), (32, 32), (40, 40), (40, 48), (3, 16), (80, 80)] {
+        for (interleaved, border, columns) in
+            [(1, 1, Columns::Together), (2, 0, Columns::Together), (1, 1, Columns::Apart)]
+        {
+            let layout = cells(channels, side, interleaved, border, columns);
+            let other = cells(channels, side, interleaved, 0, Columns::Together);
+            let pixels = images * side.0 * side.1;
+            let mut rows = numbers(pixels * stride, 5);
+            rows.iter_mut().step_by(11).for_each(|x| *x = -0.0);
+            rows.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+            let run = |isa| {
+                let mut written = vec![0; layout.len(images)];
+                to_cells(isa, &layout, images, stride, &rows, &mut written);
+                let mut mask = vec![0; layout.len(images) / CELL];
+                mask_of_cells(isa, &layout, images, &written, &layout, &mut mask);
+                let mut moved = vec![0; other.len(images) / CELL];
+                mask_of_cells(isa, &layout, images, &written, &other, &mut moved);
+                let mut sums = written.clone();
+                let (adds, bits) = (Adds::ToWhatIsThere, Some(&mask[..]));
+                gradient_to_cells(isa, &layout, images, stride, &rows, adds, bits, &mut sums);
+                let mut kept = written.clone();
+                keep(isa, &mask, &mut kept[..mask.len() * CELL]);
+                let mut back = vec![7.0; rows.len()];
+                from_cells(isa, &layout, images, stride, &written, &mut back);
+                let back: Vec<u32> = back.into_iter().map(f32::to_bits).collect();
+                (written, mask, moved, sums, kept, back)
+            };
+            let expected = run(Isa::Portable);
+            for isa in Isa::available() {
+                assert_eq!(run(isa), expected, "{channels} channels, {layout:?}, {isa}");
+            }
+            // What each means, number by number.
+            let (written, mask, _, sums, kept, back) = expected;
+            each_pixel(&layout, images, |pixel, block, cell| {
+                for lane in 0..(channels - block * CELL).min(CELL) {
+                    let x = to_f32(from_f32(rows[pixel * stride + block * CELL + lane]));
+                    let (at, own) = (cell * CELL + lane, mask[cell] >> lane & 1 == 1);
+                    assert_eq!(written[at], from_f32(x));
+                    assert_eq!(own, x > 0.0);
+                    assert_eq!(kept[at], if own { from_f32(x) } else { 0 });
+                    assert_eq!(to_f32(sums[at]), if own { 2.0 * x } else { 0.0 });
+                    let found = f32::from_bits(back[pixel * stride + block * CELL + lane]);
+                    assert!(found == x || found.is_nan() && x.is_nan(), "{found} for {x}");
+                }
+            });
+            for row in back.chunks_exact(stride) {
+                assert!(row[channels..].iter().all(|&bits| bits == 0), "zeros beyond {channels}");
+            }
         }
     }
 }

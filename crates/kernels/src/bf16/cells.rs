@@ -44,21 +44,10 @@ per_isa! {
     }
 }
 
-per_isa! {
-    /// Zeroes what a mask of one word a cell does not keep.
-    fn keep_cells(mask: &[u32], values: &mut [u16]) {
-        for (bits, cell) in mask.iter().zip(values.chunks_exact_mut(CELL)) {
-            for (channel, x) in cell.iter_mut().enumerate() {
-                *x &= (((bits >> channel) & 1) as u16).wrapping_neg();
-            }
-        }
-    }
-}
-
 /// Zeroes the cells of `images` images where their bits are not set.
 pub fn keep(isa: Isa, layout: &CellLayout, images: usize, mask: &[u32], values: &mut [u16]) {
     let cells = layout.groups(images) * layout.group_cells();
-    keep_cells(isa, &mask[..cells], &mut values[..cells * CELL]);
+    crate::half::keep(isa, &mask[..cells], &mut values[..cells * CELL]);
 }
 
 /// Mean of every channel over the pixels of one image.

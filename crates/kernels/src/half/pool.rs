@@ -278,23 +278,23 @@ mod tests {
                 (to_layout(from, 1), to_layout(to, 2)),
             );
             let mut cells = vec![0; from.len(images)];
-            to_cells(&from, images, channels, &input, &mut cells);
+            to_cells(Isa::Portable, &from, images, channels, &input, &mut cells);
             for isa in Isa::available() {
                 let firsts = Firsts { read: 0, written: 0, kept: 0 };
                 let mut output = vec![0; to.len(images)];
                 let mut won = vec![0; images * pool.winners()];
                 pool.forward(isa, images, firsts, &cells, &mut output, &mut won);
                 let mut found = vec![0.0; expected.len()];
-                from_cells(&to, images, channels, &output, &mut found);
+                from_cells(isa, &to, images, channels, &output, &mut found);
                 assert_eq!(found, expected, "{isa}");
                 let own = to_layout(to, 2);
                 let mut dy = vec![0; own.len(images)];
-                to_cells(&own, images, channels, &gradient, &mut dy);
+                to_cells(isa, &own, images, channels, &gradient, &mut dy);
                 let back = to_layout(from, 1);
                 let mut dx = vec![7; back.len(images)];
                 pool.backward(isa, images, firsts, &dy, &won, Adds::Nothing, None, &mut dx);
                 let mut found = vec![0.0; input.len()];
-                from_cells(&back, images, channels, &dx, &mut found);
+                from_cells(isa, &back, images, channels, &dx, &mut found);
                 assert_eq!(found, expected_gradient, "{isa}");
             }
         }

@@ -241,7 +241,15 @@ impl Backward<'_> {
         let mut rows = self.take(step.input);
         let used = self.length(chunk, step.input);
         let stride = kernels::padded(self.context.program.values[step.input].shape.channels);
-        convolution::widen_gradient(half, index, chunk.count, stride, &cells, &mut rows[..used]);
+        convolution::widen_gradient(
+            self.context.isa,
+            half,
+            index,
+            chunk.count,
+            stride,
+            &cells,
+            &mut rows[..used],
+        );
         self.context.buffers.give_cells(cells);
         self.deliver(half, chunk, reverse, step.input, Carried::Single(rows));
     }
@@ -299,7 +307,7 @@ impl Backward<'_> {
         let mut rows = self.take(value);
         let used = &mut rows[..self.length(chunk, value)];
         let stride = self.context.program.values[value].stride;
-        from_cells(layout, chunk.count, stride, &cells, used);
+        from_cells(self.context.isa, layout, chunk.count, stride, &cells, used);
         self.context.buffers.give_cells(cells);
         rows
     }
@@ -311,7 +319,7 @@ impl Backward<'_> {
                 let mut cells = self.context.buffers.take_cells(half.len(layout));
                 cells.fill(0);
                 let stride = self.context.program.values[value].stride;
-                to_cells(layout, chunk.count, stride, &rows, &mut cells);
+                to_cells(self.context.isa, layout, chunk.count, stride, &rows, &mut cells);
                 self.context.buffers.give(rows);
                 Carried::Cells(cells)
             }

@@ -191,7 +191,7 @@ pub(super) fn forward(
             let copy = HalfScratch::source(storage, layout.len(half.room));
             copy.fill(0);
             let rows = chunk.value(context.program, step.input);
-            to_cells(&layout, chunk.count, shape.in_stride, rows, copy);
+            to_cells(context.isa, &layout, chunk.count, shape.in_stride, rows, copy);
             &*copy
         }
     };
@@ -251,6 +251,7 @@ pub(super) fn backward(
 
 /// The gradient by f32 images, channels last.
 pub(super) fn widen_gradient(
+    isa: Isa,
     half: &HalfProgram,
     index: usize,
     count: usize,
@@ -258,5 +259,5 @@ pub(super) fn widen_gradient(
     cells: &[u16],
     rows: &mut [f32],
 ) {
-    from_cells(&half.passes(index).gradient, count, stride, cells, rows);
+    from_cells(isa, &half.passes(index).gradient, count, stride, cells, rows);
 }

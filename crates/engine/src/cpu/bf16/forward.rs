@@ -159,7 +159,7 @@ impl Chunk<'_> {
             let value = context.program.values[step.output];
             let mut cells = context.buffers.take_cells(half.len(layout));
             cells.fill(0);
-            to_cells(layout, self.count, value.stride, &rows, &mut cells);
+            to_cells(context.isa, layout, self.count, value.stride, &rows, &mut cells);
             self.cells[step.output] = cells;
             context.buffers.give(rows);
             let bits = std::mem::take(&mut self.masks[step.output]);
@@ -189,7 +189,7 @@ impl Chunk<'_> {
         let shape = context.program.values[value];
         let mut rows = context.buffers.take(images * shape.len());
         let used = &mut rows[..self.count * shape.len()];
-        from_cells(layout, self.count, shape.stride, self.cells(value), used);
+        from_cells(context.isa, layout, self.count, shape.stride, self.cells(value), used);
         rows
     }
 

@@ -98,7 +98,7 @@ impl Tile<'_> {
                     let count = cells(images);
                     let mask = &place.masks[*value][bits..bits + count];
                     let numbers = own * kernels::half::CELL..(own + count) * kernels::half::CELL;
-                    keep(mask, &mut place.buffers[*slot][numbers]);
+                    keep(self.frozen.isa, mask, &mut place.buffers[*slot][numbers]);
                 }
                 Backward::Pool { from, to } => {
                     let pool = self.plan.pools[index].as_ref().expect("a pool has its layouts");

@@ -226,7 +226,14 @@ fn store_gradient(
             let mut rows = vec![0.0; length];
             let stride = kernels::padded(program.values[input].shape.channels);
             let cells = &place.buffers[slot];
-            kernels::half::from_cells(&own.gradient, tile.count, stride, cells, &mut rows);
+            kernels::half::from_cells(
+                tile.frozen.isa,
+                &own.gradient,
+                tile.count,
+                stride,
+                cells,
+                &mut rows,
+            );
             border::store_input_gradient(program, &rows, &by_logits.values, pixels);
         }
         Source::Cells(_) => {

@@ -86,10 +86,10 @@ impl<'a> Wide<'a> {
         let slot = tile.plan.slots[value].expect("a value in cells has a buffer");
         let rows = self.chunk.value(program, value);
         let cells = &mut place.buffers[slot];
-        to_cells(&layout, tile.count, program.values[value].stride, rows, cells);
+        to_cells(tile.frozen.isa, &layout, tile.count, program.values[value].stride, rows, cells);
         if tile.plan.masks[value].is_some() {
             let mask = &mut place.masks[value];
-            mask_of_cells(&layout, tile.count, cells, &own.gradient, mask);
+            mask_of_cells(tile.frozen.isa, &layout, tile.count, cells, &own.gradient, mask);
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Wide<'a> {
         let own = tile.frozen.program.values[value];
         let mut buffer = self.buffers.take(tile.plan.images * own.len());
         let rows = &mut buffer[..tile.count * own.len()];
-        from_cells(&layout, tile.count, own.stride, &place.buffers[slot], rows);
+        from_cells(tile.frozen.isa, &layout, tile.count, own.stride, &place.buffers[slot], rows);
         self.chunk.values[value] = buffer;
     }
 
@@ -143,7 +143,14 @@ impl<'a> Wide<'a> {
             let mut buffer = self.buffers.take(tile.plan.images * length);
             let rows = &mut buffer[..tile.count * length];
             let layout = &tile.plan.places[output].gradient;
-            from_cells(layout, tile.count, padded(output), &place.buffers[slot], rows);
+            from_cells(
+                tile.frozen.isa,
+                layout,
+                tile.count,
+                padded(output),
+                &place.buffers[slot],
+                rows,
+            );
             self.reverse.gradients[output] = buffer;
         }
         let backward = backward(tile, index, self.buffers);
@@ -153,6 +160,7 @@ impl<'a> Wide<'a> {
             let rows = std::mem::take(&mut self.reverse.gradients[to.value]);
             let slot = to.slot.expect("a gradient in cells has a buffer");
             gradient_to_cells(
+                tile.frozen.isa,
                 &tile.plan.places[to.value].gradient,
                 tile.count,
                 padded(to.value),
