@@ -114,6 +114,7 @@ pub(super) mod tests {
             worst_case: Some(accuracy),
             attacks: vec![attack],
             flags: Vec::new(),
+            images: None,
         };
         CellRecord {
             study: "some".into(),

@@ -67,6 +67,12 @@ impl Quantity {
         Some(Measured { value, variance: spread / samples as f64, samples })
     }
 
+    /// Each judged image's position and whether it counts; none where the record does not tell image by image.
+    pub fn each_image(&self, record: &CellRecord) -> Option<Vec<(usize, bool)>> {
+        let evaluation = record.evaluations.iter().find(|e| e.name == self.evaluation)?;
+        if self.less.is_some() { None } else { evaluation.each(&self.attack) }
+    }
+
     /// As a table's head has it.
     pub fn title(&self) -> String {
         let less = self.less.as_ref().map_or(String::new(), |less| format!(" less {less}"));

@@ -1,6 +1,7 @@
 //! What one cell found, small enough to be committed: the raw result from which pages are made.
 
 use super::StudyError;
+use super::images::ImageRecord;
 use super::statistics::StatisticsRecord;
 use crate::evaluate::{Evaluation, Protocol};
 use crate::train::history::History;
@@ -129,6 +130,9 @@ pub struct EvaluationRecord {
     /// Names of the doubts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// How each image fared; records of earlier versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageRecord>,
 }
 
 /// One attack.
@@ -168,6 +172,7 @@ impl EvaluationRecord {
             worst_case: e.worst_case_accuracy,
             attacks: attacks.collect(),
             flags: e.flags.iter().map(|flag| flag.name.clone()).collect(),
+            images: Some(ImageRecord::of(e)),
         }
     }
 
@@ -183,6 +188,23 @@ impl EvaluationRecord {
             }
             (name, None) => attack(name).map(|attack| attack.accuracy),
         }
+    }
+}
+
+impl EvaluationRecord {
+    /// Each judged image's position in the data set and whether it counts towards [`EvaluationRecord::share`]; none where the
+    /// record does not tell image by image.
+    pub fn each(&self, named: &str) -> Option<Vec<(usize, bool)>> {
+        let images = self.images.as_ref()?;
+        let bits = match (named, &self.attacks[..]) {
+            ("clean", _) => &images.right,
+            ("worst-case", _) => &images.stood,
+            // An attack that was alone: what it did not break stood everything.
+            (name, [only]) if only.name == name => &images.stood,
+            _ => return None,
+        };
+        let is_that = bits.count() as f64 / self.samples as f64 == self.share(named)?;
+        is_that.then(|| images.each(bits))
     }
 }
 

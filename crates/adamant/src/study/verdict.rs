@@ -47,7 +47,8 @@ const SEEDS: usize = 3;
 
 /// The rule of contrasts, for a page.
 pub const CONTRAST_RULE: &str = "Each arm's figure enters seed by seed (paired). The 95 % interval has two parts, added \
-in quadrature: Student's t over seeds, and the binomial chance of the judged images, arms taken as independent. The claim \
+in quadrature: Student's t over seeds, and the chance of the judged images, by the spread over images of what each adds to the number (all arms of a seed are \
+judged on the same images; where a record does not tell image by image: binomial, arms taken as independent). The claim \
 expects the number above or below 0: **consistent** if the whole interval lies there, **contradicted** if it lies on the \
 other side, **not seen** if it contains 0 and stays within the resolution, else **undecided**. Where the claim expects no \
 effect: **consistent** if the interval stays within the resolution, **contradicted** if it lies wholly outside. Fewer than \
