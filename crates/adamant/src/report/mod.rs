@@ -16,9 +16,11 @@ pub mod page;
 mod plot;
 mod raster;
 pub mod run;
+mod share_range;
 mod svg;
 
 pub use drawing::{Anchor, Color, Drawing, Shape, Tile};
 pub use entry::{Entry, EntryError};
 pub use grid::{Grid, GridRow};
 pub use plot::{Place, Plot, Series};
+pub use share_range::ShareRange;

@@ -1,6 +1,7 @@
 //! Accuracies as curves with their intervals.
 
 use super::drawing::{Anchor, Color, Drawing, LETTER, Shape};
+use super::share_range::ShareRange;
 
 /// A place named on the horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Plot {
     pub x_label: String,
     /// What is named on it, by rising x.
     pub places: Vec<Place>,
+    /// What of the upright axis is shown.
+    pub range: ShareRange,
     /// The curves.
     pub series: Vec<Series>,
 }
@@ -70,14 +73,14 @@ impl Plot {
     }
 
     fn axes(&self, page: &mut Drawing) {
-        for percent in (0..=100).step_by(20) {
-            let (_, y) = self.at(self.first(), f64::from(percent) / 100.0);
+        for (share, text) in self.range.ticks() {
+            let (_, y) = self.at(self.first(), share);
             page.line(vec![(LEFT, y), (WIDTH - RIGHT, y)], Color::GUIDE, 1.0);
-            page.text((LEFT - 8.0, y + 3.0), Anchor::End, format!("{percent}%"));
+            page.text((LEFT - 8.0, y + 3.0), Anchor::End, text);
         }
         let mut free = f32::MIN;
         for place in &self.places {
-            let (x, y) = self.at(place.x, 0.0);
+            let (x, y) = (self.at(place.x, 0.0).0, TOP + HEIGHT);
             page.line(vec![(x, y), (x, y + 4.0)], Color::INK, 1.0);
             // A label that would run into the one before it is left out; its tick stays.
             let half = 0.5 * LETTER * place.label.chars().count() as f32;
@@ -88,8 +91,8 @@ impl Plot {
         }
         let middle = LEFT + 0.5 * (WIDTH - RIGHT - LEFT);
         page.text((middle, TOP + HEIGHT + 2.25 * LINE), Anchor::Middle, self.x_label.clone());
-        let corner = self.at(self.first(), 0.0);
-        page.line(vec![corner, (WIDTH - RIGHT, corner.1)], Color::INK, 1.0);
+        let bottom = TOP + HEIGHT;
+        page.line(vec![(LEFT, bottom), (WIDTH - RIGHT, bottom)], Color::INK, 1.0);
     }
 
     fn first(&self) -> f64 {
@@ -100,6 +103,6 @@ impl Plot {
         let last = self.places.last().map_or(1.0, |place| place.x);
         let span = (last - self.first()).max(f64::MIN_POSITIVE);
         let along = ((x - self.first()) / span) as f32;
-        (LEFT + along * (WIDTH - RIGHT - LEFT), TOP + HEIGHT * (1.0 - share as f32))
+        (LEFT + along * (WIDTH - RIGHT - LEFT), TOP + HEIGHT * (1.0 - self.range.along(share)))
     }
 }

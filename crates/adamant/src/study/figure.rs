@@ -3,7 +3,7 @@
 use super::quantity::Quantity;
 use super::record::CellRecord;
 use super::written::{Regime, Study};
-use crate::report::{Anchor, Color, Drawing, Place, Plot, Series, Shape};
+use crate::report::{Anchor, Color, Drawing, Place, Plot, Series, Shape, ShareRange};
 use crate::spread::{summary, t975};
 
 const LEFT: f32 = 250.0;
@@ -63,19 +63,22 @@ fn values(quantity: &Quantity, arm: &str, records: &[&CellRecord]) -> Vec<f64> {
 
 /// A row for every arm and shown quantity.
 fn rows(study: &Study, title: &str, records: &[&CellRecord]) -> Drawing {
-    let at = |share: f64| LEFT + share.clamp(0.0, 1.0) as f32 * (WIDTH - LEFT - RIGHT);
     let has = |arm: &str| study.show.iter().any(|q| !values(q, arm, records).is_empty());
     let arms: Vec<_> = study.arms.iter().filter(|arm| has(&arm.name)).collect();
+    let shown =
+        |quantity| arms.iter().flat_map(move |arm| reach(&values(quantity, &arm.name, records)));
+    let range = ShareRange::near(study.show.iter().flat_map(shown));
+    let at = |share: f64| LEFT + range.along(share) * (WIDTH - LEFT - RIGHT);
     let block = ROW * study.show.len() as f32 + 8.0;
     let bottom = TOP + block * arms.len() as f32;
     let legend = bottom + 44.0;
     let height = legend + 16.0 * study.show.len() as f32;
     let mut page = Drawing::new(WIDTH as usize, height.ceil() as usize);
     page.text((16.0, 20.0), Anchor::Start, title);
-    for percent in (0..=100).step_by(20) {
-        let x = at(f64::from(percent) / 100.0);
+    for (share, text) in range.ticks() {
+        let x = at(share);
         page.line(vec![(x, TOP - 8.0), (x, bottom)], Color::GUIDE, 1.0);
-        page.text((x, bottom + 16.0), Anchor::Middle, format!("{percent}%"));
+        page.text((x, bottom + 16.0), Anchor::Middle, text);
     }
     for (place, arm) in arms.iter().enumerate() {
         let top = TOP + block * place as f32;
@@ -88,9 +91,8 @@ fn rows(study: &Study, title: &str, records: &[&CellRecord]) -> Drawing {
             let values = values(quantity, &arm.name, records);
             let Some(all) = summary(&values) else { continue };
             let y = top + ROW * row as f32;
-            if all.n > 1 {
-                let half = t975(all.n - 1) * all.sd / (all.n as f64).sqrt();
-                page.line(vec![(at(all.mean - half), y), (at(all.mean + half), y)], color, 2.0);
+            if let [low, .., high] = reach(&values)[..] {
+                page.line(vec![(at(low), y), (at(high), y)], color, 2.0);
             }
             for value in values {
                 let dot = Shape::Dot { at: (at(value), y), radius: 1.8, color: color.faded(0.6) };
@@ -107,6 +109,17 @@ fn rows(study: &Study, title: &str, records: &[&CellRecord]) -> Drawing {
         page.text((36.0, y), Anchor::Start, quantity.title());
     }
     page
+}
+
+/// The ends of the 95 % interval over seeds; of one seed its figure alone.
+fn reach(values: &[f64]) -> Vec<f64> {
+    match summary(values) {
+        Some(all) if all.n > 1 => {
+            let half = t975(all.n - 1) * all.sd / (all.n as f64).sqrt();
+            vec![all.mean - half, all.mean + half]
+        }
+        _ => values.to_vec(),
+    }
 }
 
 fn point(x: f64, values: &[f64]) -> Option<(f64, f64, [f64; 2])> {
@@ -149,7 +162,13 @@ fn along_axis(study: &Study, title: &str, records: &[&CellRecord]) -> Option<Plo
         }
     }
     let enough = places.len() > 2 && !series.is_empty();
-    enough.then(|| Plot { title: title.to_string(), x_label, places, series })
+    enough.then(|| Plot { title: title.to_string(), x_label, places, range: near(&series), series })
+}
+
+/// What of the axis the curves and their bands need.
+fn near(series: &[Series]) -> ShareRange {
+    let points = series.iter().flat_map(|series| &series.points);
+    ShareRange::near(points.flat_map(|(_, _, ends)| *ends))
 }
 
 /// A curve for every arm over the steps of the last attack of one evaluation.
@@ -188,7 +207,7 @@ fn along_search(
     places.sort_by(|a, b| a.x.total_cmp(&b.x));
     let x_label = "steps of the search (logarithmic)".to_string();
     let title = format!("{title}, {evaluation}");
-    (!series.is_empty()).then_some(Plot { title, x_label, places, series })
+    (!series.is_empty()).then(|| Plot { title, x_label, places, range: near(&series), series })
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub struct CellRecord {
     pub work: f64,
     /// Seconds of training.
     pub train_seconds: f64,
-    /// Seconds of judging.
+    /// Seconds of judging: of attacks, and of looking at statistics.
     pub judge_seconds: f64,
     /// The cell of another study that was trained and judged just so, where this is its record: `mixture-bn/REGIME.ARM.seed-N`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

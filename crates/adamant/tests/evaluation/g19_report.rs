@@ -7,7 +7,7 @@ use adamant::evaluate::{
     Conduct, Evaluation, Evaluator, Figures, Looks, Protocol, Samples, Silent, Subject,
 };
 use adamant::image::{Images, Shape};
-use adamant::report::{Drawing, Entry, Grid, GridRow, Place, Plot, Series, markdown};
+use adamant::report::{Drawing, Entry, Grid, GridRow, Place, Plot, Series, ShareRange, markdown};
 use engine::Precision;
 use network::Domain;
 
@@ -157,6 +157,7 @@ fn a_curve_shows_its_axes_its_intervals_and_its_names() {
         title: "Linf, 100 images".to_string(),
         x_label: "epsilon".to_string(),
         places: vec![place(0.0, "0"), place(0.5, "4/255"), place(1.0, "8/255")],
+        range: ShareRange::ALL,
         series: vec![Series { name: "pgd-20".to_string(), points }],
     };
     both(&plot.draw(), &["Linf, 100 images", "4/255", "pgd-20", "100%", "polygon", "polyline"]);

@@ -1,7 +1,7 @@
 //! Curves of an evaluation as pictures, each as SVG and PNG.
 
 use adamant::evaluate::{Evaluation, Interval, Protocol};
-use adamant::report::{Drawing, Place, Plot, Series};
+use adamant::report::{Drawing, Place, Plot, Series, ShareRange};
 use adamant::threat::Epsilon;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,13 @@ fn by_epsilon(evaluation: &Evaluation) -> Option<Plot> {
         Series { name: attack.name.clone(), points: std::iter::once(clean).chain(points).collect() }
     });
     let series = series.collect();
-    Some(Plot { title: title(evaluation), x_label: "epsilon".to_string(), places, series })
+    Some(Plot {
+        title: title(evaluation),
+        x_label: "epsilon".to_string(),
+        places,
+        range: ShareRange::ALL,
+        series,
+    })
 }
 
 fn by_steps(evaluation: &Evaluation) -> Option<Plot> {
@@ -88,5 +94,5 @@ fn by_steps(evaluation: &Evaluation) -> Option<Plot> {
     places.dedup_by(|a, b| a.label == b.label);
     let x_label = "steps (logarithmic)".to_string();
     let title = format!("epsilon {}, {}", evaluation.threat.epsilon, title(evaluation));
-    (!series.is_empty()).then_some(Plot { title, x_label, places, series })
+    (!series.is_empty()).then_some(Plot { title, x_label, places, range: ShareRange::ALL, series })
 }

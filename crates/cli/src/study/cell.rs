@@ -134,14 +134,16 @@ impl Bench<'_> {
             }
             Err(error) => return Err(error).with_context(|| format!("cell {}", cell.id())),
         };
-        let began = Instant::now();
-        let mut evaluations = Vec::new();
+        let (mut evaluations, mut judge_seconds) = (Vec::new(), 0.0);
         for spec in cell.evaluations.iter().filter(|_| error.is_none()) {
-            evaluations.push(self.judge(spec, cell.seed, &folder)?);
+            let (evaluation, seconds) = self.judge(spec, cell.seed, &folder)?;
+            evaluations.push(evaluation);
+            judge_seconds += seconds;
         }
+        let began = Instant::now();
         let looks = cell.statistics.as_ref().filter(|_| error.is_none());
         let statistics = looks.map(|spec| self.look(spec, cell.seed, &folder)).transpose()?;
-        let judge_seconds = began.elapsed().as_secs_f64();
+        judge_seconds += began.elapsed().as_secs_f64();
         self.record(
             cell,
             scale,
@@ -214,16 +216,18 @@ impl Bench<'_> {
         }
     }
 
+    /// What the study keeps of an evaluation, and the seconds of its attacks: its ledger's, in however many processes.
     fn judge(
         &self,
         spec: &EvaluationSpec,
         seed: u64,
         folder: &Path,
-    ) -> anyhow::Result<EvaluationRecord> {
+    ) -> anyhow::Result<(EvaluationRecord, f64)> {
         let line = Line::try_parse_from(line(spec, seed, folder)).or_wrong_usage()?;
         let (evaluation, _) = evaluate::judge(&line.evaluate, self.settings)
             .with_context(|| format!("evaluation {}", spec.name))?;
-        Ok(EvaluationRecord::of(&spec.name, &evaluation))
+        let seconds = evaluation.attacks.iter().map(|attack| attack.seconds).sum();
+        Ok((EvaluationRecord::of(&spec.name, &evaluation), seconds))
     }
 
     fn look(

@@ -7,6 +7,7 @@ mod draw;
 mod key;
 mod rows;
 mod scale;
+pub(super) use scale::step as round_step;
 
 pub use rows::{Name, Row, Rows};
 

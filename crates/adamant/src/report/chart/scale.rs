@@ -75,7 +75,7 @@ fn linear([low, high]: [f64; 2], count: usize) -> Vec<f64> {
 }
 
 /// The least of 1, 2, 2.5 and 5 times a power of ten that divides `span` into at most `count` parts.
-fn step(span: f64, count: usize) -> f64 {
+pub(in super::super) fn step(span: f64, count: usize) -> f64 {
     let least = span / count.max(1) as f64;
     let power = 10f64.powf(least.log10().floor());
     let factors = [1.0, 2.0, 2.5, 5.0, 10.0];
