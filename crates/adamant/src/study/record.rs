@@ -189,9 +189,7 @@ impl EvaluationRecord {
             (name, None) => attack(name).map(|attack| attack.accuracy),
         }
     }
-}
 
-impl EvaluationRecord {
     /// Each judged image's position in the data set and whether it counts towards [`EvaluationRecord::share`]; none where the
     /// record does not tell image by image.
     pub fn each(&self, named: &str) -> Option<Vec<(usize, bool)>> {
