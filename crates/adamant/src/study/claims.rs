@@ -164,7 +164,7 @@ mod tests {
         };
         let of = section("C1");
         assert!(of.contains("Run again by `adamant study some`."), "{of}");
-        let row = "| b less a | Here | +10.0 points [+9.";
+        let row = "| b less a | Here | +10.0 points [+";
         assert!(
             of.contains(row) && of.contains("3 seeds, n = 10000 | 2.0 points | **consistent** |"),
             "{of}"
