@@ -89,7 +89,7 @@ fn the_table_of_the_papers_claims_is_what_the_committed_results_say() {
         fs::read_to_string(root.join("PAPER.md")).unwrap(),
         "PAPER.md is older than studies/results: run adamant study --paper PAPER.md"
     );
-    assert!(text.contains("| C20 |"), "{text}");
+    assert!(text.contains("| [C20](#c20) |"), "{text}");
 }
 
 #[test]
