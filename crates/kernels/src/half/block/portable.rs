@@ -3,7 +3,7 @@
 use super::{Block, Extent, Sums};
 use crate::LANES;
 use crate::half::pack::PANEL;
-use crate::half::{CELL, TILE, to_f32};
+use crate::half::{TILE, to_f32};
 
 /// # Safety
 /// As [`super::run`].
@@ -42,7 +42,7 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
                             .byte_offset(step.input as isize + (pixel * block.pitch) as isize);
                         let weights =
                             block.weights.add((step.weights as usize * panels + panel) * PANEL);
-                        add_step(input, weights, row);
+                        add_step(input, weights, block.pairs, row);
                     }
                 }
             }
@@ -51,10 +51,10 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
 }
 
 /// # Safety
-/// 32 numbers at `input`, a panel at `weights`.
+/// 32 numbers at `input`, a panel at `weights`; at most 16 pairs.
 #[inline(always)]
-unsafe fn add_step(input: *const u16, weights: *const u16, row: &mut [f32]) {
-    for pair in 0..CELL / 2 {
+unsafe fn add_step(input: *const u16, weights: *const u16, pairs: usize, row: &mut [f32]) {
+    for pair in 0..pairs {
         // SAFETY: by the caller's promise.
         unsafe {
             let (left, right) = (to_f32(*input.add(2 * pair)), to_f32(*input.add(2 * pair + 1)));
