@@ -1,7 +1,8 @@
 //! Normalisation over cells against the f32 kernels on the same numbers, over odd sizes and interleaved images.
 
+use kernels::bf16::norm::{ApplyImage, BackwardImage, ImageCells};
 use kernels::bf16::{self, norm as half};
-use kernels::half::{CellLayout, Columns, from_cells, from_f32, to_cells, to_f32};
+use kernels::half::{Adds, CellLayout, Columns, from_cells, from_f32, to_cells, to_f32};
 use kernels::norm::{self, Affine, BackwardCoefficients};
 use kernels::{Isa, Relu, padded};
 
@@ -40,6 +41,17 @@ impl Values {
     fn image(&self, image: usize) -> &[f32] {
         let length = self.layout.height * self.layout.width * self.stride;
         &self.rows[image * length..][..length]
+    }
+
+    fn one(&self, image: usize) -> ImageCells<'_, &[u16]> {
+        ImageCells { layout: &self.layout, image, values: &self.cells }
+    }
+
+    /// The same images in another layout.
+    fn within(&self, layout: CellLayout) -> Self {
+        let mut cells = vec![0; layout.len(self.images)];
+        to_cells(Isa::Portable, &layout, self.images, self.stride, &self.rows, &mut cells);
+        Self { layout, cells, rows: self.rows.clone(), ..*self }
     }
 
     fn rows_of(&self, cells: &[u16]) -> Vec<f32> {
@@ -175,10 +187,8 @@ fn g10_going_back_agrees_with_f32() {
                 );
                 half::backward_sums(
                     isa,
-                    &layout,
-                    &x.cells,
-                    &dy.cells,
-                    image,
+                    x.one(image),
+                    dy.one(image),
                     &mean,
                     &inverse,
                     &mut found.0,
@@ -216,6 +226,101 @@ fn g10_going_back_agrees_with_f32() {
                 &mut cells,
             );
             close(&x.rows_of(&cells), &expected, &format!("{isa}, {layout:?}"));
+        }
+    }
+}
+
+/// Other places for the same numbers: what is read, added and written need not lie alike.
+fn elsewhere(layout: CellLayout) -> [CellLayout; 3] {
+    [
+        CellLayout { images: 2, border: 0, columns: Columns::Apart, ..layout },
+        CellLayout { images: 8, border: 2, columns: Columns::Together, ..layout },
+        CellLayout { images: 1, border: 1, columns: Columns::Apart, ..layout },
+    ]
+}
+
+#[test]
+fn one_image_between_layouts_has_the_bits_of_all_images_in_one() {
+    for isa in Isa::available() {
+        for (layout, images) in layouts() {
+            let [first, second, third] = elsewhere(layout);
+            let values = |seed| Values::new(layout, images, seed, 0.0);
+            let (x, add, dy, before) = (values(1), values(2), values(3), values(4));
+            let numbers = |seed| random(x.stride, seed, 0.0);
+            let (centre, factor, shift) = (numbers(5), numbers(6), numbers(7));
+            let affine = Affine { centre: &centre, factor: &factor, shift: &shift };
+            let mut expected = vec![0; x.cells.len()];
+            let mut mask = vec![0; x.cells.len() / 32];
+            let job = half::Apply {
+                affine,
+                add: Some(&add.cells),
+                relu: Relu::Yes,
+                mask: Some(&mut mask),
+            };
+            half::apply(isa, &layout, 0..images, &x.cells, job, &mut expected);
+            let (far, far_add) = (x.within(first), add.within(third));
+            let (mut output, mut bits) =
+                (vec![0; third.len(images)], vec![0; second.len(images) / 32]);
+            for image in 0..images {
+                let job = ApplyImage {
+                    input: far.one(image),
+                    affine,
+                    add: Some(far_add.one(image)),
+                    relu: Relu::Yes,
+                    mask: Some(ImageCells { layout: &second, image, values: &mut bits }),
+                    output: ImageCells { layout: &third, image, values: &mut output },
+                };
+                half::apply_image(isa, job);
+            }
+            let what = format!("{isa} {layout:?}");
+            assert_eq!(far_add.rows_of(&output), x.rows_of(&expected), "{what}");
+
+            let coefficients = BackwardCoefficients {
+                gradient_factor: numbers(8),
+                input_factor: numbers(9),
+                mean: numbers(10),
+                shift: numbers(11),
+            };
+            let mut plain = vec![0; x.cells.len()];
+            let (read, gradient) = (&x.cells, &dy.cells);
+            half::backward_apply(
+                isa,
+                &layout,
+                0..images,
+                &coefficients,
+                read,
+                gradient,
+                &mut plain,
+            );
+            let (far_dy, far_before) = (dy.within(third), before.within(second));
+            for adds in [Adds::Nothing, Adds::ToWhatIsThere] {
+                let mut found = far_before.cells.clone();
+                for image in 0..images {
+                    let job = BackwardImage {
+                        input: far.one(image),
+                        output_gradient: far_dy.one(image),
+                        adds,
+                        keeps: Some(ImageCells { layout: &second, image, values: &bits }),
+                        input_gradient: ImageCells { layout: &second, image, values: &mut found },
+                    };
+                    half::backward_image(isa, &coefficients, job);
+                }
+                let kept: Vec<f32> = x.rows_of(&expected);
+                let plain = x.rows_of(&plain);
+                for (at, found) in far_before.rows_of(&found).into_iter().enumerate() {
+                    let sum = match adds {
+                        Adds::Nothing => plain[at],
+                        Adds::ToWhatIsThere => plain[at] + before.rows[at],
+                    };
+                    let sum = if kept[at] > 0.0 { sum } else { 0.0 };
+                    // A sum is rounded once where `plain` was rounded by itself.
+                    let tolerance = match adds {
+                        Adds::Nothing => 0.0,
+                        Adds::ToWhatIsThere => (plain[at].abs() + sum.abs()) / 128.0,
+                    };
+                    assert!((found - sum).abs() <= tolerance, "{what} {adds:?}: {found} {sum}");
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::CpuEngine;
 use super::border;
 use super::chunk::{Chunk, Context, Run, function, linear_shape, pooling_shape};
 use super::lower::{Operation, Program};
-use super::normalisation::{Coefficients, variant};
+use super::normalisation::{Coefficients, GroupLayer, variant};
 use super::rearrange::{spread, unflatten};
 use super::schedule::Part;
 use crate::Logits;
@@ -387,14 +387,12 @@ impl Backward<'_> {
                 let known = self.norms[index].get(variant(layer, domain));
                 known.and_then(Option::as_ref).map(Cow::Borrowed)
             }
-            Operation::Group { groups, weight, .. } => {
-                let layout = self.context.program.values[step.input];
-                let gamma = &self.context.network.parameters[*weight].values;
-                let sums = &reverse.sums[index][run.first * 2 * layout.stride..];
-                let (gradient, product) = sums[..2 * layout.stride].split_at(layout.stride);
-                let gradient = group_means(gamma, *groups, layout.pixels(), gradient);
-                let product = group_means(gamma, *groups, layout.pixels(), product);
-                Some(Cow::Owned(run.coefficients.backward(&gradient, &product)))
+            Operation::Group { .. } => {
+                let layer = GroupLayer::of(self.context.network, self.context.program, step)?;
+                let stride = self.context.program.values[step.input].stride;
+                let sums = &reverse.sums[index][run.first * 2 * stride..];
+                let (gradient, product) = sums[..2 * stride].split_at(stride);
+                Some(Cow::Owned(layer.backward(run.coefficients, gradient, product)))
             }
             _ => None,
         }
@@ -423,15 +421,4 @@ impl Backward<'_> {
             reverse.gradients[value] = std::mem::take(gradient);
         }
     }
-}
-
-/// Means over each group of `gamma * sums`, per channel.
-fn group_means(gamma: &[f32], groups: usize, pixels: usize, sums: &[f64]) -> Vec<f64> {
-    let size = gamma.len() / groups;
-    let mean = |group: usize| {
-        let channels = group * size..(group + 1) * size;
-        channels.map(|c| f64::from(gamma[c]) * sums[c]).sum::<f64>() / (size * pixels) as f64
-    };
-    let means: Vec<f64> = (0..groups).map(mean).collect();
-    (0..gamma.len()).map(|channel| means[channel / size]).collect()
 }

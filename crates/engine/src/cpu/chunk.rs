@@ -7,7 +7,7 @@
 use super::buffers::BufferPool;
 pub(crate) use super::context::{Context, Keep};
 use super::lower::{BatchParameters, Operation, Program, Step, Value};
-use super::normalisation::{BatchState, Coefficients, MergedMoments, variant};
+use super::normalisation::{BatchState, Coefficients, GroupLayer, variant};
 use super::rearrange::{flatten, subsample};
 use super::segments::makes_mask;
 use kernels::activation::Function;
@@ -371,27 +371,16 @@ impl<'a> Chunk<'a> {
     }
 
     pub fn group_coefficients(&mut self, context: &Context<'_>, step: &Step) -> Vec<Coefficients> {
-        let Operation::Group { groups, epsilon, weight, bias } = step.operation else {
-            panic!("group statistics of {:?}", step.operation);
-        };
+        let layer = GroupLayer::of(context.network, context.program, step);
+        let layer = layer.unwrap_or_else(|| panic!("group statistics of {:?}", step.operation));
         self.measure(context, step.input);
-        let layout = context.program.values[step.input];
-        let channels = layout.shape.channels;
         let moments = std::mem::take(&mut self.moments[step.input]);
-        let gamma = &context.network.parameters[weight].values;
-        let beta = &context.network.parameters[bias].values;
+        let stride = context.program.values[step.input].stride;
         let image = |moments: &[f64]| {
-            let (mean, squares) = moments.split_at(layout.stride);
-            let size = channels / groups;
-            let pooled: Vec<(f64, f64)> = (0..groups)
-                .map(|group| group * size..(group + 1) * size)
-                .map(|of| MergedMoments::pooled(layout.pixels(), &mean[of.clone()], &squares[of]))
-                .collect();
-            let mean = (0..channels).map(|c| pooled[c / size].0);
-            let variance = (0..channels).map(|c| pooled[c / size].1);
-            Coefficients::new(layout.stride, epsilon, mean, variance, gamma, beta)
+            let (mean, squares) = moments.split_at(stride);
+            layer.coefficients(mean, squares)
         };
-        moments.chunks_exact(2 * layout.stride).map(image).collect()
+        moments.chunks_exact(2 * stride).map(image).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every sum over images is taken image by image in index order, so neither threads nor tiles change a bit. Moments are
 //! centred per image and merged exactly (Chan et al. 1983), since `E[x^2] - E[x]^2` loses all digits at mean 1e3.
 
-use super::lower::BatchParameters;
+use super::lower::{BatchParameters, Operation, Program, Step};
 use crate::{MomentPool, PoolError};
 use kernels::norm::{Affine, BackwardCoefficients};
 use network::{Network, ParameterId};
@@ -179,6 +179,63 @@ impl MergedMoments {
             whole.merge(count, std::slice::from_ref(mean), std::slice::from_ref(squares));
         }
         (whole.mean[0], whole.squares[0] / whole.count as f64)
+    }
+}
+
+/// A group norm and the size of its maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GroupLayer<'a> {
+    pub groups: usize,
+    pub epsilon: f32,
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+    pub pixels: usize,
+}
+
+impl<'a> GroupLayer<'a> {
+    /// The layer of a step that is one.
+    pub fn of(network: &'a Network, program: &Program, step: &Step) -> Option<Self> {
+        let Operation::Group { groups, epsilon, weight, bias } = step.operation else {
+            return None;
+        };
+        let values = |id: ParameterId| &network.parameters[id].values[..];
+        let pixels = program.values[step.input].pixels();
+        Some(Self { groups, epsilon, gamma: values(weight), beta: values(bias), pixels })
+    }
+
+    /// From the means and centred squares of one image's channels, those in memory.
+    pub fn coefficients(&self, mean: &[f64], squares: &[f64]) -> Coefficients {
+        let channels = self.gamma.len();
+        let size = channels / self.groups;
+        let pooled: Vec<(f64, f64)> = (0..self.groups)
+            .map(|group| group * size..(group + 1) * size)
+            .map(|of| MergedMoments::pooled(self.pixels, &mean[of.clone()], &squares[of]))
+            .collect();
+        let means = (0..channels).map(|c| pooled[c / size].0);
+        let variances = (0..channels).map(|c| pooled[c / size].1);
+        Coefficients::new(mean.len(), self.epsilon, means, variances, self.gamma, self.beta)
+    }
+
+    /// The way back through one image's norm, from its sums of `dy` and `dy * xhat` by channel.
+    pub fn backward(
+        &self,
+        forward: &Coefficients,
+        gradient: &[f64],
+        product: &[f64],
+    ) -> BackwardCoefficients {
+        forward.backward(&self.means(gradient), &self.means(product))
+    }
+
+    /// Means over each group of `gamma * sums`, per channel.
+    fn means(&self, sums: &[f64]) -> Vec<f64> {
+        let size = self.gamma.len() / self.groups;
+        let mean = |group: usize| {
+            let channels = group * size..(group + 1) * size;
+            let sum = channels.map(|c| f64::from(self.gamma[c]) * sums[c]).sum::<f64>();
+            sum / (size * self.pixels) as f64
+        };
+        let means: Vec<f64> = (0..self.groups).map(mean).collect();
+        (0..self.gamma.len()).map(|channel| means[channel / size]).collect()
     }
 }
 

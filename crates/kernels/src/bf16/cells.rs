@@ -70,7 +70,7 @@ pub fn spread_average(layout: &CellLayout, image: usize, gradient: &[f32], value
         }
         for row in 0..plane.rows {
             for at in 0..plane.count {
-                let to = plane.first + row * plane.row_cells + at * plane.step;
+                let to = plane.row(row) + plane.column(at);
                 values[to * CELL..][..CELL].copy_from_slice(&cell);
             }
         }

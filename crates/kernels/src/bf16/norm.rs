@@ -5,7 +5,7 @@
 //! have.
 
 use super::plane::{Plane, planes};
-use crate::half::{CELL, CellLayout};
+use crate::half::{Adds, CELL, CellLayout};
 use crate::norm::{Affine, BackwardCoefficients};
 use crate::{Isa, LANES, Relu};
 use std::ops::Range;
@@ -68,12 +68,12 @@ per_isa! {
                 let (mut first, mut second) = (V::zero(), V::zero());
                 let mut run = 0;
                 for row in 0..plane.rows {
-                    let mut cell = plane.first + row * plane.row_cells;
-                    for _ in 0..plane.count {
+                    let start = plane.row(row);
+                    for column in 0..plane.count {
+                        let cell = start + plane.column(column);
                         let x = V::load_half(values.as_ptr().add(cell * CELL + half * LANES)).subtract(pivot);
                         first = first.add(x);
                         second = second.multiply_add(x, x);
-                        cell += plane.step;
                         run += 1;
                         if run == RUN {
                             flush(first, sums, half);
@@ -133,45 +133,115 @@ pub fn apply(
         plane.check(job.mask.as_ref().map_or(usize::MAX, |mask| mask.len() * CELL));
         let own = [centre, factor, shift].map(|values| block_of(values, block));
         let (halves, mask) = (halves(layout, block), job.mask.as_deref_mut());
-        apply_plane(isa, input, &own, job.add, job.relu, mask, halves, output, plane);
+        apply_plane(isa, input, &own, job.add, job.relu, mask, halves, output, &[plane; 4]);
+    }
+}
+
+/// One image of a value, which may lie otherwise than those it is computed with.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageCells<'a, T> {
+    /// Where its numbers lie.
+    pub layout: &'a CellLayout,
+    /// Its place among the images there.
+    pub image: usize,
+    /// All numbers.
+    pub values: T,
+}
+
+impl<T> ImageCells<'_, T> {
+    fn plane(&self, block: usize, length: usize) -> Plane {
+        let plane = Plane::image(self.layout, block, self.image);
+        plane.check(length);
+        plane
+    }
+
+    fn assert_shape(&self, layout: &CellLayout) {
+        let shape = |layout: &CellLayout| (layout.channels, layout.height, layout.width);
+        assert_eq!(shape(self.layout), shape(layout), "values of one shape");
+    }
+}
+
+/// What one image's application reads and writes.
+#[derive(Debug)]
+pub struct ApplyImage<'a> {
+    /// Normalised.
+    pub input: ImageCells<'a, &'a [u16]>,
+    /// Per channel.
+    pub affine: Affine<'a>,
+    /// Added next.
+    pub add: Option<ImageCells<'a, &'a [u16]>>,
+    /// Then.
+    pub relu: Relu,
+    /// One word a cell: which results are above zero.
+    pub mask: Option<ImageCells<'a, &'a mut [u32]>>,
+    /// Receives the results; borders are left alone.
+    pub output: ImageCells<'a, &'a mut [u16]>,
+}
+
+/// As [`apply`], of one image between values of different layouts.
+pub fn apply_image(isa: Isa, mut job: ApplyImage<'_>) {
+    let layout = job.input.layout;
+    job.output.assert_shape(layout);
+    job.add.iter().for_each(|add| add.assert_shape(layout));
+    job.mask.iter().for_each(|mask| mask.assert_shape(layout));
+    let Affine { centre, factor, shift } = job.affine;
+    for block in 0..layout.blocks() {
+        let input = job.input.plane(block, job.input.values.len());
+        let output = job.output.plane(block, job.output.values.len());
+        let add = job.add.as_ref().map_or(input, |add| add.plane(block, add.values.len()));
+        let mask = job.mask.as_ref();
+        let mask = mask.map_or(input, |mask| mask.plane(block, mask.values.len() * CELL));
+        apply_plane(
+            isa,
+            job.input.values,
+            &[centre, factor, shift].map(|values| block_of(values, block)),
+            job.add.as_ref().map(|add| add.values),
+            job.relu,
+            job.mask.as_mut().map(|mask| &mut *mask.values),
+            halves(layout, block),
+            job.output.values,
+            &[input, add, mask, output],
+        );
     }
 }
 
 per_isa! {
+    /// `planes` are those of input, addend, mask and output.
     fn apply_plane(input: &[u16], affine: &[[f32; CELL]; 3], add: Option<&[u16]>, relu: Relu,
-                   mask: Option<&mut [u32]>, halves: usize, output: &mut [u16], plane: Plane) {
+                   mask: Option<&mut [u32]>, halves: usize, output: &mut [u16], planes: &[Plane; 4]) {
         let mask = mask.map(|mask| mask.as_mut_ptr());
         let add = add.map(|add| add.as_ptr());
-        // SAFETY: the body runs only where `V` does; the plane was checked against every array.
+        // SAFETY: the body runs only where `V` does; each plane was checked against its array.
         unsafe {
             let load = [V::load(affine[0].as_ptr()), V::load(affine[0].as_ptr().add(LANES))];
             let centre = load;
             let factor = [V::load(affine[1].as_ptr()), V::load(affine[1].as_ptr().add(LANES))];
             let shift = [V::load(affine[2].as_ptr()), V::load(affine[2].as_ptr().add(LANES))];
-            for row in 0..plane.rows {
-                let mut cell = plane.first + row * plane.row_cells;
-                for _ in 0..plane.count {
+            // Even columns, then odd ones: each run has one distance.
+            for (row, parity) in (0..planes[0].rows).flat_map(|row| [(row, 0), (row, 1)]) {
+                let mut cells = planes.map(|plane| plane.row(row) + parity * plane.odd);
+                for _ in 0..planes[0].columns(parity) {
+                    let to = output.as_mut_ptr().add(cells[3] * CELL);
                     let mut bits = 0;
                     if halves == 1 {
-                        V::zero().store_half(output.as_mut_ptr().add(cell * CELL + LANES));
+                        V::zero().store_half(to.add(LANES));
                     }
                     for half in 0..halves {
-                        let at = cell * CELL + half * LANES;
-                        let centred = V::load_half(input.as_ptr().add(at)).subtract(centre[half]);
-                        let mut value = shift[half].multiply_add(centred, factor[half]);
+                        let x = V::load_half(input.as_ptr().add(cells[0] * CELL + half * LANES));
+                        let mut value = shift[half].multiply_add(x.subtract(centre[half]), factor[half]);
                         if let Some(add) = add {
-                            value = value.add(V::load_half(add.add(at)));
+                            value = value.add(V::load_half(add.add(cells[1] * CELL + half * LANES)));
                         }
                         if relu == Relu::Yes {
                             value = value.relu();
                         }
                         bits |= u32::from(value.positive()) << (half * LANES);
-                        value.store_half(output.as_mut_ptr().add(at));
+                        value.store_half(to.add(half * LANES));
                     }
                     if let Some(mask) = mask {
-                        *mask.add(cell) = bits;
+                        *mask.add(cells[2]) = bits;
                     }
-                    cell += plane.step;
+                    cells.iter_mut().zip(planes).for_each(|(cell, plane)| *cell += plane.pair);
                 }
             }
         }
@@ -181,22 +251,22 @@ per_isa! {
 /// `sum(dy)` and `sum(dy * xhat)` of every channel of one image, as [`crate::norm::backward_sums`].
 ///
 /// Shapes: all per-channel arrays `[channels in memory]`; both sums are overwritten.
-#[allow(clippy::too_many_arguments)]
 pub fn backward_sums(
     isa: Isa,
-    layout: &CellLayout,
-    input: &[u16],
-    output_gradient: &[u16],
-    image: usize,
+    input: ImageCells<'_, &[u16]>,
+    output_gradient: ImageCells<'_, &[u16]>,
     mean: &[f64],
     inverse_deviation: &[f64],
     gradient_sums: &mut [f64],
     product_sums: &mut [f64],
 ) {
+    let layout = input.layout;
+    output_gradient.assert_shape(layout);
     for block in 0..layout.blocks() {
-        let plane = Plane::image(layout, block, image);
-        plane.check(input.len());
-        plane.check(output_gradient.len());
+        let planes = [
+            input.plane(block, input.values.len()),
+            output_gradient.plane(block, output_gradient.values.len()),
+        ];
         let own = block * CELL..mean.len().min((block + 1) * CELL);
         let mut centre = [0.0; CELL];
         for (centre, &mean) in centre.iter_mut().zip(&mean[own.clone()]) {
@@ -204,7 +274,8 @@ pub fn backward_sums(
         }
         let (mut gradient, mut product) = ([0.0; CELL], [0.0; CELL]);
         let halves = halves(layout, block);
-        products(isa, input, output_gradient, &centre, halves, plane, &mut gradient, &mut product);
+        let (x, dy) = (input.values, output_gradient.values);
+        products(isa, x, dy, &centre, halves, &planes, &mut gradient, &mut product);
         for (channel, at) in own.enumerate() {
             // The mean was rounded to f32: the rest of it is subtracted here.
             let rest = mean[at] - f64::from(centre[channel]);
@@ -216,23 +287,25 @@ pub fn backward_sums(
 }
 
 per_isa! {
+    /// `planes` are those of input and gradient.
     fn products(input: &[u16], output_gradient: &[u16], centre: &[f32; CELL], halves: usize,
-                plane: Plane, gradients: &mut [f64; CELL], products: &mut [f64; CELL]) {
+                planes: &[Plane; 2], gradients: &mut [f64; CELL], products: &mut [f64; CELL]) {
+        let [x_plane, dy_plane] = planes;
         for half in 0..halves {
-            // SAFETY: the body runs only where `V` does; the plane was checked against both arrays.
+            // SAFETY: the body runs only where `V` does; each plane was checked against its array.
             unsafe {
                 let centre = V::load(centre.as_ptr().add(half * LANES));
                 let (mut first, mut second) = (V::zero(), V::zero());
                 let mut run = 0;
-                for row in 0..plane.rows {
-                    let mut cell = plane.first + row * plane.row_cells;
-                    for _ in 0..plane.count {
-                        let at = cell * CELL + half * LANES;
-                        let x = V::load_half(input.as_ptr().add(at)).subtract(centre);
-                        let dy = V::load_half(output_gradient.as_ptr().add(at));
+                for row in 0..x_plane.rows {
+                    let (x_start, dy_start) = (x_plane.row(row), dy_plane.row(row));
+                    for column in 0..x_plane.count {
+                        let x = (x_start + x_plane.column(column)) * CELL + half * LANES;
+                        let dy = (dy_start + dy_plane.column(column)) * CELL + half * LANES;
+                        let x = V::load_half(input.as_ptr().add(x)).subtract(centre);
+                        let dy = V::load_half(output_gradient.as_ptr().add(dy));
                         first = first.add(dy);
                         second = second.multiply_add(x, dy);
-                        cell += plane.step;
                         run += 1;
                         if run == RUN {
                             flush(first, gradients, half);
@@ -267,38 +340,85 @@ pub fn backward_apply(
         let own =
             [gradient_factor, input_factor, mean, shift].map(|values| block_of(values, block));
         let halves = halves(layout, block);
-        backward_plane(isa, input, output_gradient, &own, halves, input_gradient, plane);
+        let (x, dy, adds) = (input, output_gradient, Adds::Nothing);
+        backward_plane(isa, x, dy, &own, halves, adds, None, input_gradient, &[plane; 4]);
+    }
+}
+
+/// What one image's way back reads and writes.
+#[derive(Debug)]
+pub struct BackwardImage<'a> {
+    /// What was normalised.
+    pub input: ImageCells<'a, &'a [u16]>,
+    /// By the normalised, after its ReLU's mask.
+    pub output_gradient: ImageCells<'a, &'a [u16]>,
+    /// What the result is added to.
+    pub adds: Adds,
+    /// One word a cell: results, with what they were added to, whose bit is not set become zero.
+    pub keeps: Option<ImageCells<'a, &'a [u32]>>,
+    /// Receives the results; borders are left alone.
+    pub input_gradient: ImageCells<'a, &'a mut [u16]>,
+}
+
+/// As [`backward_apply`], of one image between values of different layouts.
+pub fn backward_image(isa: Isa, coefficients: &BackwardCoefficients, job: BackwardImage<'_>) {
+    let BackwardImage { input, output_gradient, adds, keeps, input_gradient } = job;
+    let BackwardCoefficients { gradient_factor, input_factor, mean, shift } = coefficients;
+    let layout = input.layout;
+    output_gradient.assert_shape(layout);
+    input_gradient.assert_shape(layout);
+    keeps.iter().for_each(|keeps| keeps.assert_shape(layout));
+    for block in 0..layout.blocks() {
+        let x = input.plane(block, input.values.len());
+        let dy = output_gradient.plane(block, output_gradient.values.len());
+        let dx = input_gradient.plane(block, input_gradient.values.len());
+        let bits = keeps.map_or(x, |keeps| keeps.plane(block, keeps.values.len() * CELL));
+        let own =
+            [gradient_factor, input_factor, mean, shift].map(|values| block_of(values, block));
+        backward_plane(
+            isa,
+            input.values,
+            output_gradient.values,
+            &own,
+            halves(layout, block),
+            adds,
+            keeps.map(|keeps| keeps.values),
+            input_gradient.values,
+            &[x, dy, bits, dx],
+        );
     }
 }
 
 per_isa! {
-    fn backward_plane(input: &[u16], output_gradient: &[u16], coefficients: &[[f32; CELL]; 4],
-                      halves: usize, input_gradient: &mut [u16], plane: Plane) {
-        for row in 0..plane.rows {
-            let mut cell = plane.first + row * plane.row_cells;
-            for _ in 0..plane.count {
-                if halves == 1 {
-                    // SAFETY: as below.
-                    unsafe {
-                        V::zero().store_half(input_gradient.as_mut_ptr().add(cell * CELL + LANES));
+    /// `planes` are those of input, gradient, mask and result.
+    fn backward_plane(input: &[u16], output_gradient: &[u16], coefficients: &[[f32; CELL]; 4], halves: usize,
+                      adds: Adds, keeps: Option<&[u32]>, input_gradient: &mut [u16], planes: &[Plane; 4]) {
+        for (row, parity) in (0..planes[0].rows).flat_map(|row| [(row, 0), (row, 1)]) {
+            let mut cells = planes.map(|plane| plane.row(row) + parity * plane.odd);
+            for _ in 0..planes[0].columns(parity) {
+                // SAFETY: the body runs only where `V` does; each plane was checked against its array.
+                unsafe {
+                    let to = input_gradient.as_mut_ptr().add(cells[3] * CELL);
+                    let bits = keeps.map_or(u32::MAX, |words| *words.as_ptr().add(cells[2]));
+                    if halves == 1 {
+                        V::zero().store_half(to.add(LANES));
+                    }
+                    for half in 0..halves {
+                        let numbers = |values: &[u16], operand: usize| {
+                            V::load_half(values.as_ptr().add(cells[operand] * CELL + half * LANES))
+                        };
+                        let channels = |of: usize| V::load(coefficients[of].as_ptr().add(half * LANES));
+                        let mut dx = channels(3)
+                            .multiply_add(numbers(input, 0).subtract(channels(2)), channels(1))
+                            .multiply_add(numbers(output_gradient, 1), channels(0));
+                        let to = to.add(half * LANES);
+                        if adds == Adds::ToWhatIsThere {
+                            dx = dx.add(V::load_half(to));
+                        }
+                        dx.keep((bits >> (half * LANES)) as u16).store_half(to);
                     }
                 }
-                for half in 0..halves {
-                    let at = cell * CELL + half * LANES;
-                    // SAFETY: the body runs only where `V` does; the plane was checked against all arrays.
-                    unsafe {
-                        let x = V::load_half(input.as_ptr().add(at));
-                        let x = x.subtract(V::load(coefficients[2].as_ptr().add(half * LANES)));
-                        V::load(coefficients[3].as_ptr().add(half * LANES))
-                            .multiply_add(x, V::load(coefficients[1].as_ptr().add(half * LANES)))
-                            .multiply_add(
-                                V::load_half(output_gradient.as_ptr().add(at)),
-                                V::load(coefficients[0].as_ptr().add(half * LANES)),
-                            )
-                            .store_half(input_gradient.as_mut_ptr().add(at));
-                    }
-                }
-                cell += plane.step;
+                cells.iter_mut().zip(planes).for_each(|(cell, plane)| *cell += plane.pair);
             }
         }
     }

@@ -3,43 +3,72 @@
 use crate::half::{CELL, CellLayout, Columns};
 use std::ops::Range;
 
-/// Cells in rows: `first + row * row_cells + at * step` for every row and `at < count`.
+/// Cells in rows of `count`: [`Plane::row`] and [`Plane::column`] add up to a cell. Columns lie in order or, even ones and odd
+/// ones, apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plane {
     pub first: usize,
     pub rows: usize,
     pub row_cells: usize,
-    pub step: usize,
+    /// Cells from a column to the next but one.
+    pub pair: usize,
+    /// Cells from an even column to the odd one after it.
+    pub odd: usize,
     pub count: usize,
 }
 
 impl Plane {
     /// One image's cells of a block of 32 channels.
     pub fn image(layout: &CellLayout, block: usize, image: usize) -> Self {
-        assert_eq!(layout.columns, Columns::Together, "cells whose columns lie in order");
+        let start = layout.cell(0, 0, 0);
         Self {
-            first: layout.cell(0, 0, 0) + block * layout.plane_cells() + layout.image_cells(image),
+            first: start + block * layout.plane_cells() + layout.image_cells(image),
             rows: layout.height,
             row_cells: layout.row_cells(),
-            step: layout.images,
+            pair: layout.cell(0, 2, 0) - start,
+            odd: layout.cell(0, 1, 0) - start,
             count: layout.width,
         }
     }
 
     /// A group's cells of a block of 32 channels, all images.
     pub fn group(layout: &CellLayout, block: usize, group: usize) -> Self {
+        assert_eq!(layout.columns, Columns::Together, "cells whose columns lie in order");
         Self {
-            step: 1,
+            pair: 2,
+            odd: 1,
             count: layout.width * layout.images,
             ..Self::image(layout, block, group * layout.images)
         }
     }
 
+    /// The cell at which a row begins.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> usize {
+        self.first + row * self.row_cells
+    }
+
+    /// Cells from there to a column.
+    #[inline(always)]
+    pub fn column(&self, column: usize) -> usize {
+        column / 2 * self.pair + column % 2 * self.odd
+    }
+
+    /// Even columns (`parity` 0) or odd ones.
+    #[inline(always)]
+    pub fn columns(&self, parity: usize) -> usize {
+        (self.count + 1 - parity) / 2
+    }
+
     /// Panics unless `length` numbers hold every cell; what is unsafe in the kernels rests on it.
     pub fn check(&self, length: usize) {
         if self.rows > 0 && self.count > 0 {
-            let last = self.first + (self.rows - 1) * self.row_cells + (self.count - 1) * self.step;
-            assert!((last + 1) * CELL <= length, "cells beyond a value");
+            // The last odd column may lie behind the last even one or before it.
+            let columns = self.column(self.count - 1).max(self.column(self.count.max(2) - 2));
+            assert!(
+                (self.row(self.rows - 1) + columns + 1) * CELL <= length,
+                "cells beyond a value"
+            );
         }
     }
 }

@@ -99,7 +99,8 @@ impl Backward<'_> {
             let Coefficients { mean, inverse, .. } = coefficients;
             for (image, sums) in (first..end).zip(&mut images) {
                 let (gradient, product) = sums.split_at_mut(stride);
-                norm::backward_sums(isa, layout, x, dy, image, mean, inverse, gradient, product);
+                let of = |values| norm::ImageCells { layout, image, values };
+                norm::backward_sums(isa, of(x), of(dy), mean, inverse, gradient, product);
             }
         }
         sums

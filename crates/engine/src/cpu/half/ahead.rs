@@ -75,7 +75,8 @@ impl Tile<'_> {
                     self.plan.backward[stage.end - 1].iter().find_map(|action| match action {
                         Backward::Convolution { from, .. }
                         | Backward::Pointwise { from, .. }
-                        | Backward::Pool { from, .. } => Some(*from),
+                        | Backward::Pool { from, .. }
+                        | Backward::Norm { from, .. } => Some(*from),
                         Backward::Keep { .. } | Backward::Wide { .. } => None,
                     });
                 from.map(|from| (from, source, self.plan.gradient_scopes[value]))

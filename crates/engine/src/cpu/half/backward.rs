@@ -121,13 +121,16 @@ impl Tile<'_> {
                     );
                     place.buffers[slot] = target;
                 }
+                Backward::Norm { from, to } => {
+                    self.back_through_norm(index, first, images, *from, *to, place);
+                }
                 Backward::Wide { .. } => panic!("a step over cells goes back over cells"),
             }
         }
     }
 
     /// The first of these images in the buffer of a value's gradient.
-    fn gradient(&self, value: usize, first: usize) -> usize {
+    pub(super) fn gradient(&self, value: usize, first: usize) -> usize {
         self.plan.gradient_scopes[value].first(first)
     }
 

@@ -2,7 +2,7 @@
 
 use super::frozen::HalfFrozen;
 use super::plan::Plan;
-use super::stages::{Stage, StageKind};
+use super::stages::{Kind, Stage, StageKind};
 use super::weights::StepWeights;
 use super::wide::Wide;
 use super::workplace::Workplace;
@@ -93,7 +93,7 @@ impl Tile<'_> {
     }
 
     /// The first of these images in a value's buffer.
-    fn first(&self, value: usize, first: usize) -> usize {
+    pub(super) fn first(&self, value: usize, first: usize) -> usize {
         self.plan.places[value].scope.first(first)
     }
 
@@ -130,6 +130,10 @@ impl Tile<'_> {
         let step = &self.frozen.program.steps[index];
         if let Some(pool) = &self.plan.pools[index] {
             self.pool(pool, index, first, images, place);
+            return;
+        }
+        if self.plan.kinds[index] == Kind::Norm {
+            self.norm(index, first, images, place, leaves);
             return;
         }
         let table = self.plan.forward[index].as_ref().expect("a step over cells has a table");

@@ -1,7 +1,7 @@
 //! How gradients go back: for every step, which passes run, what they add to, and which mask completes a gradient.
 
 use super::super::lower::{Operation, Program};
-use super::plan::{Slots, convolution_shape, depth};
+use super::plan::{Room, Slots, convolution_shape, depth};
 use super::stages::Kind;
 use super::values::{Place, Scope, Uses};
 use kernels::half::{CellLayout, Source, Table, backward_passes, pointwise_pass};
@@ -24,6 +24,8 @@ pub(crate) enum Backward {
     Keep { value: usize, slot: usize },
     /// Through a maximum over windows.
     Pool { from: usize, to: To },
+    /// Through a group norm.
+    Norm { from: usize, to: To },
     /// In f32.
     Wide { from: Option<usize>, to: Vec<To> },
 }
@@ -86,12 +88,13 @@ pub(crate) fn plan(
         uses,
         places,
         slots: vec![None; program.values.len()],
-        scopes: places.iter().map(|place| place.scope).collect(),
+        scopes: places.iter().map(|place| place.gradient_scope).collect(),
         kept: vec![false; program.values.len()],
     };
     let size = |value: usize, scope: Scope| {
         let stage = uses.producer[value].map_or(0, |index| of[index]);
-        (Source::Cells(places[value].gradient), room(scope, stage))
+        let layout = Source::Cells(places[value].gradient);
+        Room { layout, images: room(scope, stage), scope }
     };
     let mut actions: Vec<Vec<Backward>> = Vec::new();
     let mut leaving: Vec<(usize, usize)> = Vec::new();
@@ -128,6 +131,11 @@ pub(crate) fn plan(
                 let to = planner.to(index, step.input, None, &size, slots);
                 found.push(Backward::Pool { from, to });
             }
+            Kind::Norm => {
+                let from = own.expect("the gradient of a norm's result");
+                let to = planner.to(index, step.input, step.add, &size, slots);
+                found.push(Backward::Norm { from, to });
+            }
             Kind::Wide => {
                 let inputs = [Some(step.input), step.add.filter(|&add| add != step.input)];
                 let to = inputs.into_iter().flatten().filter(|&value| places[value].forms.cells);
@@ -148,15 +156,13 @@ pub(crate) fn plan(
         leaving.retain(|&(value, slot)| {
             let within = planner.scopes[value] == Scope::Stage;
             if within {
-                let (layout, images) = size(value, Scope::Stage);
-                slots.give(layout, images, slot);
+                slots.give(size(value, Scope::Stage), slot);
             }
             !within
         });
         if index == 0 || of[index - 1] != of[index] {
             for (value, slot) in leaving.drain(..) {
-                let (layout, images) = size(value, Scope::Tile);
-                slots.give(layout, images, slot);
+                slots.give(size(value, Scope::Tile), slot);
             }
         }
         actions.push(found);
@@ -188,14 +194,13 @@ impl Planner<'_> {
         index: usize,
         value: usize,
         after: Option<usize>,
-        size: &impl Fn(usize, Scope) -> (Source, usize),
+        size: &impl Fn(usize, Scope) -> Room,
         slots: &mut Slots,
     ) -> To {
         let adds = self.slots[value].is_some();
         let strip = matches!(self.places[value].value, Source::Strip(_));
         if !adds && !strip {
-            let (layout, images) = size(value, self.scopes[value]);
-            self.slots[value] = Some(slots.take(layout, images));
+            self.slots[value] = Some(slots.take(size(value, self.scopes[value])));
         }
         // A mask of a sum is the sum of masked parts.
         let kept = adds && self.kept[value];
@@ -214,7 +219,7 @@ impl Planner<'_> {
         from: usize,
         may_rename: bool,
         scales: bool,
-        size: &impl Fn(usize, Scope) -> (Source, usize),
+        size: &impl Fn(usize, Scope) -> Room,
         slots: &mut Slots,
         found: &mut Vec<Backward>,
     ) -> bool {
@@ -222,7 +227,7 @@ impl Planner<'_> {
         // Within a stage a gradient may stay in the buffer that all images have: the stage takes its images one after
         // another, and each finds its own part.
         let scope = self.scopes[output];
-        let reaches = scope == Scope::Tile || self.places[value].scope == Scope::Stage;
+        let reaches = scope == Scope::Tile || self.places[value].gradient_scope == Scope::Stage;
         let alike = self.places[value].gradient == self.places[output].gradient && reaches;
         let same_room = size(value, scope) == size(output, scope);
         if may_rename && alike && same_room && self.slots[value].is_none() {

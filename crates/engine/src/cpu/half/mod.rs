@@ -2,13 +2,15 @@
 //!
 //! `plan` decides from the shapes alone where every value lies and what each step does; it is made once for a network and
 //! a number of images and kept from freeze to freeze. `weights` packs a network's parameters. `forward` and `backward`
-//! run the plan. Steps that have no kernel over cells run in f32 by the chunks of the f32 engine (`wide`).
+//! run the plan. Group norms go image by image (`norm`). Steps that have no kernel over
+//! cells run in f32 by the chunks of the f32 engine (`wide`).
 
 mod ahead;
 mod backward;
 mod forward;
 mod frozen;
 mod gradients;
+mod norm;
 mod plan;
 mod plans;
 mod stages;

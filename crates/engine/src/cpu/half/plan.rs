@@ -3,10 +3,11 @@
 use super::super::lower::{Operation, Program, Step};
 use super::gradients::{self, Backward};
 use super::stages::{Kind, Stage, kind, stages};
-use super::values::{Place, Scope, Uses, places};
+use super::values::{Place, Scope, Uses, places, read_again};
 use kernels::ConvolutionShape;
 use kernels::half::{HalfPass, Pool, Source, SpaceToDepth, Table, forward_pass, pointwise_pass};
 use network::Activation;
+use std::collections::HashMap;
 
 /// Everything about a network's passes over up to `images` images that does not depend on weights.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {
 
 fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -> Option<Table> {
     let pass: HalfPass = match kind {
-        Kind::Wide | Kind::Pool => return None,
+        Kind::Wide | Kind::Pool | Kind::Norm => return None,
         Kind::Convolution => forward_pass(&convolution_shape(program, step)),
         Kind::Pointwise => {
             let shape = program.values[step.output].shape;
@@ -142,44 +143,57 @@ fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -
     Some(table.expect("a value lies as the steps that read it need"))
 }
 
+/// What a value needs of a buffer.
+///
+/// A value of a whole tile never takes the buffer of one that lives within a stage: a stage runs again for its next images,
+/// and writes that buffer from its first image on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Room {
+    pub layout: Source,
+    pub images: usize,
+    pub scope: Scope,
+}
+
+impl Room {
+    /// Whole groups of sixteen, whoever writes them.
+    fn whole(self) -> Self {
+        match self.layout {
+            Source::Cells(_) => Self { images: self.images.next_multiple_of(16), ..self },
+            Source::Strip(_) => self,
+        }
+    }
+}
+
 /// Buffers, shared by values of one layout that do not live at the same time: a buffer's border stays zero.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     /// Numbers of every buffer.
     pub lengths: Vec<usize>,
-    free: std::collections::HashMap<(Source, usize), Vec<usize>>,
+    free: HashMap<Room, Vec<usize>>,
 }
 
 impl Slots {
-    /// A buffer for `images` images of this layout.
-    pub fn take(&mut self, layout: Source, images: usize) -> usize {
-        let images = match layout {
-            // Whole groups of sixteen, whoever writes them.
-            Source::Cells(_) => images.next_multiple_of(16),
-            Source::Strip(_) => images,
-        };
-        if let Some(slot) = self.free.get_mut(&(layout, images)).and_then(Vec::pop) {
+    /// A buffer with this room.
+    pub fn take(&mut self, room: Room) -> usize {
+        let room = room.whole();
+        if let Some(slot) = self.free.get_mut(&room).and_then(Vec::pop) {
             return slot;
         }
-        self.lengths.push(match layout {
-            Source::Cells(cells) => cells.len(images),
-            Source::Strip(strip) => strip.len(images),
+        self.lengths.push(match room.layout {
+            Source::Cells(cells) => cells.len(room.images),
+            Source::Strip(strip) => strip.len(room.images),
         });
         self.lengths.len() - 1
     }
 
     /// Gives it back.
-    pub fn give(&mut self, layout: Source, images: usize, slot: usize) {
-        let images = match layout {
-            Source::Cells(_) => images.next_multiple_of(16),
-            Source::Strip(_) => images,
-        };
-        self.free.entry((layout, images)).or_default().push(slot);
+    pub fn give(&mut self, room: Room, slot: usize) {
+        self.free.entry(room.whole()).or_default().push(slot);
     }
 }
 
-/// Buffers of forward values: one lives from the step that computes it to the last that reads it. A sum may be written
-/// over a summand that nobody reads again.
+/// Buffers of forward values: one lives from the step that computes it to the last that reads it, or for good if the backward
+/// reads it too. A sum may be written over a summand that nobody reads again.
 fn forward_slots(
     program: &Program,
     uses: &Uses,
@@ -192,29 +206,29 @@ fn forward_slots(
     let mut living: Vec<bool> = vec![false; program.values.len()];
     let size = |value: usize| {
         let stage = uses.producer[value].map_or(0, |index| of[index]);
-        (places[value].value, room(places[value].scope, stage))
+        let Place { value: layout, scope, .. } = places[value];
+        Room { layout, images: room(scope, stage), scope }
     };
     let mut leaving: Vec<usize> = Vec::new();
     let mut of_value: Vec<Option<usize>> = vec![None; program.values.len()];
     if places[program.input].forms.cells {
-        let (layout, images) = size(program.input);
-        of_value[program.input] = Some(slots.take(layout, images));
-        living[program.input] = true;
+        of_value[program.input] = Some(slots.take(size(program.input)));
+        living[program.input] = !read_again(program, uses, program.input);
     }
     for (index, step) in program.steps.iter().enumerate() {
         let ends = |value: usize| uses.readers[value].last() == Some(&index);
         let over = step.add.filter(|&add| {
-            kinds[index] != Kind::Wide
+            !matches!(kinds[index], Kind::Wide | Kind::Norm)
                 && add != step.input
                 && ends(add)
                 && places[add].scope == Scope::Stage
                 && size(add) == size(step.output)
         });
         if places[step.output].forms.cells {
-            let (layout, images) = size(step.output);
             let summand = over.and_then(|add| of_value[add]);
-            of_value[step.output] = Some(summand.unwrap_or_else(|| slots.take(layout, images)));
-            living[step.output] = true;
+            let slot = summand.unwrap_or_else(|| slots.take(size(step.output)));
+            of_value[step.output] = Some(slot);
+            living[step.output] = !read_again(program, uses, step.output);
         }
         for read in [Some(step.input), step.add].into_iter().flatten() {
             if !ends(read) || !std::mem::take(&mut living[read]) || over == Some(read) {
@@ -222,12 +236,7 @@ fn forward_slots(
             }
             match places[read].scope {
                 Scope::Stage => {
-                    let (layout, images) = size(read);
-                    slots.give(
-                        layout,
-                        images,
-                        of_value[read].expect("a living value has a buffer"),
-                    );
+                    slots.give(size(read), of_value[read].expect("a living value has a buffer"));
                 }
                 // A stage runs for some images after others: what came from before it is read until its end.
                 Scope::Tile => leaving.push(read),
@@ -235,14 +244,12 @@ fn forward_slots(
         }
         if of.get(index + 1) != Some(&of[index]) {
             for value in leaving.drain(..) {
-                let (layout, images) = size(value);
-                slots.give(layout, images, of_value[value].expect("a living value has a buffer"));
+                slots.give(size(value), of_value[value].expect("a living value has a buffer"));
             }
         }
     }
     for value in (0..living.len()).filter(|&value| living[value]) {
-        let (layout, images) = size(value);
-        slots.give(layout, images, of_value[value].expect("a living value has a buffer"));
+        slots.give(size(value), of_value[value].expect("a living value has a buffer"));
     }
     of_value
 }

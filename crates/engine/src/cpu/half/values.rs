@@ -37,6 +37,8 @@ pub(crate) struct Forms {
 pub(crate) struct Place {
     pub forms: Forms,
     pub scope: Scope,
+    /// How far its gradient lives, unless it comes in a buffer that lives longer.
+    pub gradient_scope: Scope,
     /// Forward.
     pub value: Source,
     /// Its gradient; its ReLU mask has this order too.
@@ -106,7 +108,8 @@ fn place(program: &Program, stages: &[Stage], uses: &Uses, of: &[usize], value: 
         && producer.is_some()
         && value != program.output
         && everyone().all(|stage| stages[stage].kind == StageKind::Cells);
-    let scope = if one_stage { Scope::Stage } else { Scope::Tile };
+    let gradient_scope = if one_stage { Scope::Stage } else { Scope::Tile };
+    let scope = if read_again(program, uses, value) { Scope::Tile } else { gradient_scope };
 
     let shape = program.values[value].shape;
     // (kernel, stride, padding) of the convolutions that read it.
@@ -162,9 +165,16 @@ fn place(program: &Program, stages: &[Stage], uses: &Uses, of: &[usize], value: 
     Place {
         forms,
         scope,
+        gradient_scope,
         value: if is_strip { Source::Strip(strip) } else { Source::Cells(value_layout) },
         gradient: CellLayout { images: own, border: border(reach, own), ..base },
     }
+}
+
+/// Whether the backward reads a value: what a group norm has normalised.
+pub(crate) fn read_again(program: &Program, uses: &Uses, value: usize) -> bool {
+    let mut readers = uses.readers[value].iter().map(|&index| &program.steps[index]);
+    readers.any(|step| step.input == value && kind(program, step) == Kind::Norm)
 }
 
 fn strip_suits(operation: &Operation) -> bool {

@@ -1,5 +1,6 @@
 //! What one session works in: buffers for a plan, kept from session to session.
 
+use super::super::normalisation::Coefficients;
 use super::plan::Plan;
 use kernels::half::{Lines, Pool, Workspace};
 
@@ -14,6 +15,8 @@ pub(crate) struct Workplace {
     pub masks: Vec<Lines<u32>>,
     /// By step that is a pool: who won.
     pub winners: Vec<Vec<u8>>,
+    /// By step that is a group norm: what each image of the tile was normalised with.
+    pub norms: Vec<Vec<Coefficients>>,
     /// The gradient by the images: sixteen numbers a pixel.
     pub lanes: Lines<f32>,
     pub workspace: Workspace,
@@ -35,6 +38,7 @@ impl Workplace {
             buffers: plan.buffers.iter().map(|&length| Lines::zeros(length)).collect(),
             masks: plan.masks.iter().map(mask).collect(),
             winners: plan.pools.iter().map(won).collect(),
+            norms: vec![Vec::new(); plan.kinds.len()],
             lanes: Lines::zeros(plan.images * squares * kernels::LANES),
             workspace: Workspace::default(),
         }
