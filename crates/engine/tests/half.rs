@@ -101,17 +101,19 @@ fn g20_without_relu_bf16_agrees_with_f32_to_its_rounding() {
 
 #[test]
 fn g20_with_nonlinearities_bf16_points_where_f32_does() {
-    let mut cases = networks();
-    cases.truncate(5);
-    for (name, shape, norm, count) in cases {
-        for activation in [Activation::Relu, Activation::Silu] {
+    for (name, shape, norm, count) in networks() {
+        for activation in [Activation::Relu, Activation::Silu, Activation::SmoothRelu { beta: 4.0 }]
+        {
             let network = network(name, shape, norm, activation);
             let (logits, gradient) = pass(&network, count, Precision::F32);
             let (half_logits, half_gradient) = pass(&network, count, Precision::Bf16);
             let logits = distance(&half_logits.values, &logits.values);
             let gradient = distance(&half_gradient, &gradient);
+            // Where nothing has a kink, only rounding is left; the max pool of `resnet50` chooses.
+            let smooth = activation != Activation::Relu && !name.starts_with("resnet50");
+            let bound = if smooth { 0.02 } else { 0.4 };
             assert!(
-                logits < 0.04 && gradient < 0.4,
+                logits < 0.04 && gradient < bound,
                 "{name} {activation:?}: {logits:.4} {gradient:.4}"
             );
         }
@@ -120,8 +122,11 @@ fn g20_with_nonlinearities_bf16_points_where_f32_does() {
 
 #[test]
 fn g7_an_image_has_the_same_bits_alone_and_in_any_batch_in_bf16() {
-    for (name, shape, norm, _) in networks() {
-        let network = network(name, shape, norm, Activation::Relu);
+    let smooth = |(name, shape, norm, _)| (name, shape, norm, Activation::Silu);
+    let relu = |(name, shape, norm, _)| (name, shape, norm, Activation::Relu);
+    let cases = networks().into_iter().map(relu).chain(networks().into_iter().map(smooth).skip(4));
+    for (name, shape, norm, activation) in cases {
+        let network = network(name, shape, norm, activation);
         let count = 37;
         let pixels: Vec<f32> =
             Numbers::new(3).take(count * shape.len()).iter().map(|x| 0.5 + 0.3 * x).collect();

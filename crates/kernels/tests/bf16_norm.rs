@@ -1,7 +1,9 @@
 //! Normalisation over cells against the f32 kernels on the same numbers, over odd sizes and interleaved images.
 
-use kernels::bf16::norm::{ApplyImage, BackwardImage, ImageCells};
-use kernels::bf16::{self, norm as half};
+use kernels::activation::{self, Function};
+use kernels::bf16::activation::{Rows, Summands};
+use kernels::bf16::norm::{ApplyImage, BackwardImage};
+use kernels::bf16::{self, ImageCells, norm as half};
 use kernels::half::{Adds, CellLayout, Columns, from_cells, from_f32, to_cells, to_f32};
 use kernels::norm::{self, Affine, BackwardCoefficients};
 use kernels::{Isa, Relu, padded};
@@ -320,6 +322,45 @@ fn one_image_between_layouts_has_the_bits_of_all_images_in_one() {
                     };
                     assert!((found - sum).abs() <= tolerance, "{what} {adds:?}: {found} {sum}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn smooth_activations_agree_with_f32_between_layouts_and_leave_padded_channels_zero() {
+    let functions =
+        [Function::Silu, Function::SmoothRelu { beta: 2.0 }, Function::Gelu, Function::Elu];
+    for isa in Isa::available() {
+        for ((layout, images), function) in layouts().into_iter().zip(functions.into_iter().cycle())
+        {
+            let [first, second, third] = elsewhere(layout);
+            let values = |seed| Values::new(layout, images, seed, 0.0);
+            let (x, add, dy) = (values(1).within(first), values(2).within(second), values(3));
+            for add in [None, Some(&add)] {
+                let before: Vec<f32> = match add {
+                    Some(add) => x.rows.iter().zip(&add.rows).map(|(x, y)| x + y).collect(),
+                    None => x.rows.clone(),
+                };
+                let (mut expected, mut slope) = (x.rows.clone(), x.rows.clone());
+                let channels = layout.channels;
+                activation::forward(isa, function, channels, x.stride, &before, &mut expected);
+                activation::backward(isa, function, &before, &dy.rows, &mut slope);
+                let far_dy = dy.within(second);
+                let (mut output, mut gradient) = (vec![0; third.len(images)], far_dy.cells.clone());
+                let mut rows = Rows::default();
+                for image in 0..images {
+                    let summands =
+                        Summands { input: x.one(image), add: add.map(|add| add.one(image)) };
+                    let to = ImageCells { layout: &third, image, values: &mut output[..] };
+                    bf16::activation::forward(isa, function, summands, to, &mut rows);
+                    let to = ImageCells { layout: &second, image, values: &mut gradient[..] };
+                    bf16::activation::backward(isa, function, summands, to, &mut rows);
+                }
+                let what = format!("{isa} {layout:?} {function:?}");
+                let third = Values { layout: third, cells: Vec::new(), rows: expected, ..x };
+                close(&third.rows_of(&output), &third.rows, &what);
+                close(&far_dy.rows_of(&gradient), &slope, &what);
             }
         }
     }

@@ -138,9 +138,23 @@ pub(crate) struct Program {
     pub output: usize,
 }
 
+/// Which activations a step takes with its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fuse {
+    /// Those whose backward its producer can do.
+    Activations,
+    /// ReLUs alone: over cells others are steps of their own, after their sum.
+    Relus,
+}
+
 impl Program {
     /// Lowers a network's graph. Errors: shapes; missing parameters.
     pub fn new(network: &Network) -> Result<Self, NetworkError> {
+        Self::fused(network, Fuse::Activations)
+    }
+
+    /// As [`Program::new`] with a choice of what is fused.
+    pub fn fused(network: &Network, fuse: Fuse) -> Result<Self, NetworkError> {
         let graph = &network.graph;
         let shapes = graph.shapes()?;
         let users = users(graph);
@@ -158,7 +172,9 @@ impl Program {
             let step = single(network, index, &values)?;
             let step = match graph.nodes[index].op {
                 Op::Add => fuse_add(&mut steps, &users, step),
-                Op::Activation(activation) => fuse_activation(&mut steps, &users, step, activation),
+                Op::Activation(activation) => {
+                    fuse_activation(&mut steps, &users, step, activation, fuse)
+                }
                 _ => step,
             };
             steps[index] = Some(step);
@@ -322,6 +338,7 @@ fn fuse_activation(
     users: &[Vec<usize>],
     lone: Step,
     activation: Activation,
+    fuse: Fuse,
 ) -> Step {
     let fusible = users[lone.input].len() == 1
         && steps[lone.input].as_ref().is_some_and(|step| {
@@ -329,10 +346,9 @@ fn fuse_activation(
             // The backward of other activations than ReLU needs what they were applied to; a normalisation can
             // compute that again from its input, a convolution cannot.
             let needs_input = activation != Activation::Relu
-                && matches!(step.operation, Operation::Convolution { .. });
+                && (fuse == Fuse::Relus || matches!(step.operation, Operation::Convolution { .. }));
             step.activation.is_none()
-                && !needs_input
-                && (takes_epilogue(&step.operation) || lone_sum)
+                && (lone_sum || (!needs_input && takes_epilogue(&step.operation)))
         });
     match steps[lone.input].take_if(|_| fusible) {
         Some(producer) => Step { activation: Some(activation), output: lone.output, ..producer },

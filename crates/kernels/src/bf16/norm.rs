@@ -4,7 +4,7 @@
 //! of up to 64 pixels in f32 and from there on in f64; values are bf16, so f32 keeps more digits of such a run than they
 //! have.
 
-use super::plane::{Plane, planes};
+use super::plane::{ImageCells, Plane, planes};
 use crate::half::{Adds, CELL, CellLayout};
 use crate::norm::{Affine, BackwardCoefficients};
 use crate::{Isa, LANES, Relu};
@@ -134,30 +134,6 @@ pub fn apply(
         let own = [centre, factor, shift].map(|values| block_of(values, block));
         let (halves, mask) = (halves(layout, block), job.mask.as_deref_mut());
         apply_plane(isa, input, &own, job.add, job.relu, mask, halves, output, &[plane; 4]);
-    }
-}
-
-/// One image of a value, which may lie otherwise than those it is computed with.
-#[derive(Clone, Copy, Debug)]
-pub struct ImageCells<'a, T> {
-    /// Where its numbers lie.
-    pub layout: &'a CellLayout,
-    /// Its place among the images there.
-    pub image: usize,
-    /// All numbers.
-    pub values: T,
-}
-
-impl<T> ImageCells<'_, T> {
-    fn plane(&self, block: usize, length: usize) -> Plane {
-        let plane = Plane::image(self.layout, block, self.image);
-        plane.check(length);
-        plane
-    }
-
-    fn assert_shape(&self, layout: &CellLayout) {
-        let shape = |layout: &CellLayout| (layout.channels, layout.height, layout.width);
-        assert_eq!(shape(self.layout), shape(layout), "values of one shape");
     }
 }
 

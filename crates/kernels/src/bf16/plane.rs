@@ -73,6 +73,30 @@ impl Plane {
     }
 }
 
+/// One image of a value, which may lie otherwise than those it is computed with.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageCells<'a, T> {
+    /// Where its numbers lie.
+    pub layout: &'a CellLayout,
+    /// Its place among the images there.
+    pub image: usize,
+    /// All numbers.
+    pub values: T,
+}
+
+impl<T> ImageCells<'_, T> {
+    pub(super) fn plane(&self, block: usize, length: usize) -> Plane {
+        let plane = Plane::image(self.layout, block, self.image);
+        plane.check(length);
+        plane
+    }
+
+    pub(super) fn assert_shape(&self, layout: &CellLayout) {
+        let shape = |layout: &CellLayout| (layout.channels, layout.height, layout.width);
+        assert_eq!(shape(self.layout), shape(layout), "values of one shape");
+    }
+}
+
 /// The planes of `images`, whole groups at once where they can be, with their block of channels.
 pub(super) fn planes(layout: &CellLayout, images: Range<usize>) -> Vec<(usize, Plane)> {
     let mut all = Vec::new();

@@ -6,7 +6,7 @@ use super::super::lower::{Operation, Step};
 use super::super::normalisation::Coefficients;
 use super::forward::is_fast;
 use super::{HalfProgram, convolution};
-use kernels::bf16::{add, add_spread, keep, norm, spread_average};
+use kernels::bf16::{ImageCells, add, add_spread, keep, norm, spread_average};
 use kernels::half::{CellLayout, Lines, from_cells, to_cells};
 use kernels::{LANES, Relu, activation};
 use network::Statistics;
@@ -99,7 +99,7 @@ impl Backward<'_> {
             let Coefficients { mean, inverse, .. } = coefficients;
             for (image, sums) in (first..end).zip(&mut images) {
                 let (gradient, product) = sums.split_at_mut(stride);
-                let of = |values| norm::ImageCells { layout, image, values };
+                let of = |values| ImageCells { layout, image, values };
                 norm::backward_sums(isa, of(x), of(dy), mean, inverse, gradient, product);
             }
         }

@@ -77,7 +77,9 @@ impl Tile<'_> {
                         | Backward::Pointwise { from, .. }
                         | Backward::Pool { from, .. }
                         | Backward::Norm { from, .. } => Some(*from),
-                        Backward::Keep { .. } | Backward::Wide { .. } => None,
+                        Backward::Keep { .. } | Backward::Smooth { .. } | Backward::Wide { .. } => {
+                            None
+                        }
                     });
                 from.map(|from| (from, source, self.plan.gradient_scopes[value]))
             }

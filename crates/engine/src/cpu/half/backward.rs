@@ -121,6 +121,9 @@ impl Tile<'_> {
                     );
                     place.buffers[slot] = target;
                 }
+                Backward::Smooth { at } => {
+                    self.back_through_activation(index, first, images, *at, place);
+                }
                 Backward::Norm { from, to } => {
                     self.back_through_norm(index, first, images, *from, *to, place);
                 }

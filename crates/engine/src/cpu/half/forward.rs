@@ -132,9 +132,10 @@ impl Tile<'_> {
             self.pool(pool, index, first, images, place);
             return;
         }
-        if self.plan.kinds[index] == Kind::Norm {
-            self.norm(index, first, images, place, leaves);
-            return;
+        match self.plan.kinds[index] {
+            Kind::Norm => return self.norm(index, first, images, place, leaves),
+            Kind::Smooth => return self.activate(index, first, images, place),
+            _ => {}
         }
         let table = self.plan.forward[index].as_ref().expect("a step over cells has a table");
         let (weights, bias) = match &self.frozen.weights[index] {

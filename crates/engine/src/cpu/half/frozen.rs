@@ -3,7 +3,7 @@
 use super::super::border;
 use super::super::buffers::BufferPool;
 use super::super::describe;
-use super::super::lower::Program;
+use super::super::lower::{Fuse, Program};
 use super::super::{CpuEngine, Shared};
 use super::forward::{Leaves, Tile};
 use super::plan::Plan;
@@ -39,7 +39,7 @@ impl HalfFrozen {
         let plans = engine.shared.half_plans(&network.graph);
         let network =
             network::fold::fold_in(network, domain, |length| engine.shared.buffers.take(length))?;
-        let program = Program::new(&network)?;
+        let program = Program::fused(&network, Fuse::Relus)?;
         let tile = images(&program);
         let plan = plans.plan(&program, tile);
         Ok(Self {

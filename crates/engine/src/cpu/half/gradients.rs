@@ -24,6 +24,8 @@ pub(crate) enum Backward {
     Keep { value: usize, slot: usize },
     /// Through a maximum over windows.
     Pool { from: usize, to: To },
+    /// The gradient in this buffer times the slope of the step's activation, in place.
+    Smooth { at: usize },
     /// Through a group norm.
     Norm { from: usize, to: To },
     /// In f32.
@@ -118,10 +120,13 @@ pub(crate) fn plan(
                 });
                 found.push(Backward::Convolution { tables: tables.collect(), from, to });
             }
-            Kind::Pointwise => {
+            Kind::Pointwise | Kind::Smooth => {
                 let from = own.expect("the gradient of a pointwise step's result");
                 let scales = matches!(step.operation, Operation::Scale { .. });
                 let may_rename = !scales && step.add.is_none();
+                if kinds[index] == Kind::Smooth {
+                    found.push(Backward::Smooth { at: from });
+                }
                 renamed = planner.pass_on(
                     index, step.input, step.add, from, may_rename, scales, &size, slots, &mut found,
                 );

@@ -2,9 +2,11 @@
 //!
 //! `plan` decides from the shapes alone where every value lies and what each step does; it is made once for a network and
 //! a number of images and kept from freeze to freeze. `weights` packs a network's parameters. `forward` and `backward`
-//! run the plan. Group norms go image by image (`norm`). Steps that have no kernel over
+//! run the plan. Group norms and smooth activations go image by image (`norm`,
+//! `activation`). Steps that have no kernel over
 //! cells run in f32 by the chunks of the f32 engine (`wide`).
 
+mod activation;
 mod ahead;
 mod backward;
 mod forward;

@@ -5,7 +5,8 @@ use super::forward::{Leaves, Tile};
 use super::gradients::To;
 use super::workplace::Workplace;
 use kernels::Relu;
-use kernels::bf16::norm::{self, ApplyImage, BackwardImage, ImageCells};
+use kernels::bf16::ImageCells;
+use kernels::bf16::norm::{self, ApplyImage, BackwardImage};
 use kernels::half::Adds;
 use network::Activation;
 

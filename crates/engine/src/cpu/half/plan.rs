@@ -129,7 +129,7 @@ fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {
 
 fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -> Option<Table> {
     let pass: HalfPass = match kind {
-        Kind::Wide | Kind::Pool | Kind::Norm => return None,
+        Kind::Wide | Kind::Pool | Kind::Norm | Kind::Smooth => return None,
         Kind::Convolution => forward_pass(&convolution_shape(program, step)),
         Kind::Pointwise => {
             let shape = program.values[step.output].shape;
@@ -218,7 +218,7 @@ fn forward_slots(
     for (index, step) in program.steps.iter().enumerate() {
         let ends = |value: usize| uses.readers[value].last() == Some(&index);
         let over = step.add.filter(|&add| {
-            !matches!(kinds[index], Kind::Wide | Kind::Norm)
+            !matches!(kinds[index], Kind::Wide | Kind::Norm | Kind::Smooth)
                 && add != step.input
                 && ends(add)
                 && places[add].scope == Scope::Stage

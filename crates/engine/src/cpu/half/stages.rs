@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Pointwise,
     /// A maximum over windows, over cells.
     Pool,
+    /// A smooth activation of a value or a sum, over cells.
+    Smooth,
     /// A group norm, over cells: its statistics are an image's own, so it folds into nothing.
     Norm,
     /// In f32, all images at once.
@@ -51,6 +53,7 @@ pub(crate) fn kind(program: &Program, step: &Step) -> Kind {
     match &step.operation {
         Operation::Convolution { .. } | Operation::Subsample { .. } if simple => Kind::Convolution,
         Operation::Scale { .. } | Operation::Identity if simple && maps => Kind::Pointwise,
+        Operation::Identity if maps => Kind::Smooth,
         Operation::Group { .. } if simple && maps => Kind::Norm,
         Operation::MaxPool { .. } if step.activation.is_none() && step.add.is_none() => Kind::Pool,
         _ => Kind::Wide,

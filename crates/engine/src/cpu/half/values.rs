@@ -171,10 +171,14 @@ fn place(program: &Program, stages: &[Stage], uses: &Uses, of: &[usize], value: 
     }
 }
 
-/// Whether the backward reads a value: what a group norm has normalised.
+/// Whether the backward reads a value: what a group norm has normalised, what was smoothly activated.
 pub(crate) fn read_again(program: &Program, uses: &Uses, value: usize) -> bool {
     let mut readers = uses.readers[value].iter().map(|&index| &program.steps[index]);
-    readers.any(|step| step.input == value && kind(program, step) == Kind::Norm)
+    readers.any(|step| match kind(program, step) {
+        Kind::Norm => step.input == value,
+        Kind::Smooth => true,
+        _ => false,
+    })
 }
 
 fn strip_suits(operation: &Operation) -> bool {

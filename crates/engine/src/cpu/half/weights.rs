@@ -15,7 +15,7 @@ use std::borrow::Cow;
 /// One step's.
 #[derive(Debug)]
 pub(crate) enum StepWeights {
-    /// Pools have none, wide steps and group norms read the network itself.
+    /// Pools and smooth activations have none, wide steps and group norms read the network itself.
     None,
     Convolution {
         forward: PackedHalf,
@@ -63,7 +63,7 @@ fn step(
 ) -> StepWeights {
     let step = &program.steps[index];
     match plan.kinds[index] {
-        Kind::Wide | Kind::Pool | Kind::Norm => StepWeights::None,
+        Kind::Wide | Kind::Pool | Kind::Norm | Kind::Smooth => StepWeights::None,
         Kind::Pointwise => {
             let channels = program.values[step.output].shape.channels.next_multiple_of(CELL);
             let (mut factors, mut shift) = match &step.operation {

@@ -1,4 +1,4 @@
-//! Steps that have no kernel over cells: smooth activations, averages, the classifier. They run in f32 by the
+//! Steps that have no kernel over cells: averages, the classifier, everything on maps of one pixel. They run in f32 by the
 //! chunks of the f32 engine, all images of the tile at once; what other steps read or write of theirs is converted.
 
 use super::super::backward::{Backward, Reverse};

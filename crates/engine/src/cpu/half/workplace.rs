@@ -2,6 +2,7 @@
 
 use super::super::normalisation::Coefficients;
 use super::plan::Plan;
+use kernels::bf16::activation::Rows;
 use kernels::half::{Lines, Pool, Workspace};
 
 /// Buffers of one thread for one plan.
@@ -17,6 +18,8 @@ pub(crate) struct Workplace {
     pub winners: Vec<Vec<u8>>,
     /// By step that is a group norm: what each image of the tile was normalised with.
     pub norms: Vec<Vec<Coefficients>>,
+    /// Rows of smooth activations.
+    pub rows: Rows,
     /// The gradient by the images: sixteen numbers a pixel.
     pub lanes: Lines<f32>,
     pub workspace: Workspace,
@@ -39,6 +42,7 @@ impl Workplace {
             masks: plan.masks.iter().map(mask).collect(),
             winners: plan.pools.iter().map(won).collect(),
             norms: vec![Vec::new(); plan.kinds.len()],
+            rows: Rows::default(),
             lanes: Lines::zeros(plan.images * squares * kernels::LANES),
             workspace: Workspace::default(),
         }
