@@ -84,7 +84,8 @@ impl Twin {
             arm: cell.arm.clone(),
             seed: cell.seed,
             key: cell.key.clone(),
-            lent_by: Some(format!("{}/{}", self.study, self.cell.id())),
+            // The cell that was run, if that record was lent itself.
+            lent_by: record.lent_by.clone().or(Some(format!("{}/{}", self.study, self.cell.id()))),
             statistics: cell.statistics.as_ref().and_then(|_| record.statistics.clone()),
             evaluations: judged.collect::<Option<_>>()?,
             ..record.clone()
@@ -122,6 +123,9 @@ mod tests {
         earned.evaluations[0].name = "strong".to_string();
         let lent = found[0].lend(&earned, "some", &cell).unwrap();
         assert_eq!(lent.lent_by, Some(format!("lender/{}", theirs.id())));
+        let passed_on = CellRecord { lent_by: Some("first/cell".into()), ..earned.clone() };
+        let lent_on = found[0].lend(&passed_on, "some", &cell).unwrap();
+        assert_eq!(lent_on.lent_by.as_deref(), Some("first/cell"), "the cell that was run");
         assert_eq!((lent.key, lent.study), (cell.key.clone(), "some".to_string()));
         assert_eq!(lent.evaluations[0].name, "robust");
         assert_eq!(lent.evaluations[0].attacks, earned.evaluations[0].attacks);

@@ -54,7 +54,7 @@ impl Plane {
         column / 2 * self.pair + column % 2 * self.odd
     }
 
-    /// Even columns (`parity` 0) or odd ones.
+    /// How many even columns (`parity` 0) or odd ones there are.
     #[inline(always)]
     pub fn columns(&self, parity: usize) -> usize {
         (self.count + 1 - parity) / 2
