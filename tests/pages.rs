@@ -158,6 +158,10 @@ fn runs_side_by_side_name_the_keys_in_which_they_differ() {
         let train = ["train", "tiny.toml", "--set", set, "--out", name, "--quiet"];
         succeeded(setting.command(&train).output().expect("a run"));
     }
+    // One epoch has one validation: its model is the best and the last.
+    let page = fs::read_to_string(setting.path("one/report.html")).expect("the page of a run");
+    assert!(page.contains("best and last model, adversarial branch"), "one table for one model");
+    assert!(!page.contains(">last model"), "the same table again");
     let report = ["report", "one", "two", "--out", "both.html", "--pictures", "3"];
     succeeded(setting.command(&report).output().expect("a report"));
     for width in [1280, 390] {

@@ -62,7 +62,7 @@ fn evaluations(folder: &Path) -> anyhow::Result<Vec<Judged>> {
     }
     folders.sort();
     folders.insert(0, folder.to_path_buf());
-    let mut found = Vec::new();
+    let mut found: Vec<Judged> = Vec::new();
     for path in folders.iter().map(|f| f.join("evaluation.json")).filter(|f| f.is_file()) {
         let evaluation: Evaluation = serde_json::from_slice(&bytes(&path)?)
             .with_context(|| format!("{} is no evaluation", path.display()))?;
@@ -71,7 +71,17 @@ fn evaluations(folder: &Path) -> anyhow::Result<Vec<Judged>> {
             Some(stem) if stem == "last" => "last model",
             _ => &evaluation.model,
         };
-        found.push(Judged { name: format!("{model}, {} branch", evaluation.branch), evaluation });
+        let branch = &evaluation.branch;
+        // Where the last step was the best one, one table is enough.
+        match found.iter_mut().find(|other| are_of_one_model(&other.evaluation, &evaluation)) {
+            Some(other) => other.name = format!("best and last model, {branch} branch"),
+            None => found.push(Judged { name: format!("{model}, {branch} branch"), evaluation }),
+        }
     }
     Ok(found)
+}
+
+/// Whether two evaluations say the same of the same weights.
+fn are_of_one_model(one: &Evaluation, other: &Evaluation) -> bool {
+    *one == Evaluation { model: one.model.clone(), ..other.clone() }
 }
