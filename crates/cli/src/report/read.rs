@@ -83,5 +83,6 @@ fn evaluations(folder: &Path) -> anyhow::Result<Vec<Judged>> {
 
 /// Whether two evaluations say the same of the same weights.
 fn are_of_one_model(one: &Evaluation, other: &Evaluation) -> bool {
-    *one == Evaluation { model: one.model.clone(), ..other.clone() }
+    one.fingerprint.model_sha256.is_some()
+        && *one == Evaluation { model: one.model.clone(), ..other.clone() }
 }
