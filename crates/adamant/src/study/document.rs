@@ -85,8 +85,8 @@ fn of_claim<'a>(
     let (statement, paper) = claim.map_or(("", ""), |c| (&c.statement, &c.paper));
     let text = Text::new().strong(id).plain(format!(" {statement}. "));
     page.paragraph(text.quiet(format!("The paper: {paper}.")));
-    // The verdict early: on a narrow screen the last columns are out of sight.
-    let words = ["compared", "verdict", "our figure", "resolution", "regime"];
+    // Data and verdict early: on a narrow screen the last columns are out of sight.
+    let words = ["compared", "regime", "verdict", "our figure", "resolution"];
     let columns = words.map(|word| Column::Words(word.into())).to_vec();
     let mut table = Table { columns, ..Table::default() };
     for finding in findings {
@@ -96,10 +96,10 @@ fn of_claim<'a>(
         };
         table.rows.push(vec![
             finding.what.as_str().into(),
+            finding.regime.as_str().into(),
             Cell { text: finding.verdict.to_string().into(), emphasis, ..Cell::default() },
             figure_text(finding).into(),
             resolution_text(finding).into(),
-            finding.regime.as_str().into(),
         ]);
     }
     page.table(table);
