@@ -28,8 +28,8 @@
 //!
 //! **Without AMX** (two cores of a virtual Zen 4, 116 GFLOP/s of f32 and 233 of bf16 a core) the multiplications are the limit: 81 to 87 %
 //! of that peak in layers of 32 and more channels, all of it in the attack pass of ResNet-18. Fewer inputs than 32 are not
-//! multiplied there; at 16 outputs a broadcast serves one multiplication only, and layers stay at 50 to 57 %. So f32 with minimal
-//! filtering is as fast (ResNet-18) or faster (ResNet-8), and `auto` takes it.
+//! multiplied there; at 16 outputs a broadcast serves one multiplication only, and layers stay at 50 to 57 %. A pass of f32 with
+//! minimal filtering takes about as long; training passes, which have none, take half as long in bf16 (ResNet-18), so `auto` is bf16.
 //!
 //! Streaming hints and other loop orders won nothing. Nor did minimal filtering, F(2x2, 3x3) with transforms rounded to bf16: with
 //! 2.25 times fewer multiplications single layers took as long as now from 128 channels on (0.99 to 1.15 times) and nearly twice as
