@@ -2,8 +2,7 @@
 
 use kernels::activation::{self, Function};
 use kernels::bf16::activation::{Rows, Summands};
-use kernels::bf16::norm::{ApplyImage, BackwardImage};
-use kernels::bf16::{self, ImageCells, norm as half};
+use kernels::bf16::{self, ImageCells, image_norm, norm as half};
 use kernels::half::{Adds, CellLayout, Columns, from_cells, from_f32, to_cells, to_f32};
 use kernels::norm::{self, Affine, BackwardCoefficients};
 use kernels::{Isa, Relu, padded};
@@ -45,8 +44,8 @@ impl Values {
         &self.rows[image * length..][..length]
     }
 
-    fn one(&self, image: usize) -> ImageCells<'_, &[u16]> {
-        ImageCells { layout: &self.layout, image, values: &self.cells }
+    fn one(&self, image: usize) -> ImageCells<&[u16]> {
+        ImageCells { layout: self.layout, image, values: &self.cells }
     }
 
     /// The same images in another layout.
@@ -102,7 +101,7 @@ fn g21_moments_agree_with_two_passes_in_f64_also_at_a_large_mean() {
                 norm::sums(isa, x.image(image), &mut mean);
                 mean.iter_mut().for_each(|m| *m /= (layout.height * layout.width) as f64);
                 norm::centred_squares(isa, x.image(image), &mean, &mut squares);
-                half::moments(isa, &layout, &x.cells, image, &mut found.0, &mut found.1);
+                half::moments(isa, x.one(image), &mut found.0, &mut found.1);
                 for channel in 0..x.stride {
                     let (m, s) = (found.0[channel], found.1[channel]);
                     assert!(
@@ -264,15 +263,15 @@ fn one_image_between_layouts_has_the_bits_of_all_images_in_one() {
             let (mut output, mut bits) =
                 (vec![0; third.len(images)], vec![0; second.len(images) / 32]);
             for image in 0..images {
-                let job = ApplyImage {
+                let job = image_norm::Apply {
                     input: far.one(image),
                     affine,
                     add: Some(far_add.one(image)),
                     relu: Relu::Yes,
-                    mask: Some(ImageCells { layout: &second, image, values: &mut bits }),
-                    output: ImageCells { layout: &third, image, values: &mut output },
+                    mask: Some(ImageCells { layout: second, image, values: &mut bits }),
+                    output: ImageCells { layout: third, image, values: &mut output },
                 };
-                half::apply_image(isa, job);
+                image_norm::apply(isa, job);
             }
             let what = format!("{isa} {layout:?}");
             assert_eq!(far_add.rows_of(&output), x.rows_of(&expected), "{what}");
@@ -298,14 +297,14 @@ fn one_image_between_layouts_has_the_bits_of_all_images_in_one() {
             for adds in [Adds::Nothing, Adds::ToWhatIsThere] {
                 let mut found = far_before.cells.clone();
                 for image in 0..images {
-                    let job = BackwardImage {
+                    let job = image_norm::Backward {
                         input: far.one(image),
                         output_gradient: far_dy.one(image),
                         adds,
-                        keeps: Some(ImageCells { layout: &second, image, values: &bits }),
-                        input_gradient: ImageCells { layout: &second, image, values: &mut found },
+                        keeps: Some(ImageCells { layout: second, image, values: &bits }),
+                        input_gradient: ImageCells { layout: second, image, values: &mut found },
                     };
-                    half::backward_image(isa, &coefficients, job);
+                    image_norm::backward(isa, &coefficients, job);
                 }
                 let kept: Vec<f32> = x.rows_of(&expected);
                 let plain = x.rows_of(&plain);
@@ -352,9 +351,9 @@ fn smooth_activations_agree_with_f32_between_layouts_and_leave_padded_channels_z
                 for image in 0..images {
                     let summands =
                         Summands { input: x.one(image), add: add.map(|add| add.one(image)) };
-                    let to = ImageCells { layout: &third, image, values: &mut output[..] };
+                    let to = ImageCells { layout: third, image, values: &mut output[..] };
                     bf16::activation::forward(isa, function, summands, to, &mut rows);
-                    let to = ImageCells { layout: &second, image, values: &mut gradient[..] };
+                    let to = ImageCells { layout: second, image, values: &mut gradient[..] };
                     bf16::activation::backward(isa, function, summands, to, &mut rows);
                 }
                 let what = format!("{isa} {layout:?} {function:?}");

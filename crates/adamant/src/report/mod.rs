@@ -16,6 +16,7 @@ pub mod page;
 mod plot;
 mod raster;
 pub mod run;
+pub mod sentence;
 mod share_range;
 mod svg;
 

@@ -4,6 +4,7 @@ use super::findings::{Finding, judge};
 use super::page::{figure_text, resolution_text};
 use super::record::CellRecord;
 use super::written::Study;
+use crate::report::sentence::capital;
 use serde::Deserialize;
 
 /// One claim.
@@ -130,11 +131,6 @@ impl<'a> Account<'a> {
         }
         text
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::{Isa, LANES};
 #[derive(Clone, Copy, Debug)]
 pub struct Summands<'a> {
     /// The first.
-    pub input: ImageCells<'a, &'a [u16]>,
+    pub input: ImageCells<&'a [u16]>,
     /// The second.
-    pub add: Option<ImageCells<'a, &'a [u16]>>,
+    pub add: Option<ImageCells<&'a [u16]>>,
 }
 
 impl Summands<'_> {
@@ -28,9 +28,9 @@ impl Summands<'_> {
         (channels, channels.next_multiple_of(LANES))
     }
 
-    fn assert_shape<T>(&self, other: &ImageCells<'_, T>) {
-        other.assert_shape(self.input.layout);
-        self.add.iter().for_each(|add| add.assert_shape(self.input.layout));
+    fn assert_shape<T>(&self, other: &ImageCells<T>) {
+        other.assert_shape(&self.input.layout);
+        self.add.iter().for_each(|add| add.assert_shape(&self.input.layout));
     }
 
     /// One row of the sum.
@@ -60,7 +60,7 @@ pub fn forward(
     isa: Isa,
     function: Function,
     summands: Summands<'_>,
-    output: ImageCells<'_, &mut [u16]>,
+    output: ImageCells<&mut [u16]>,
     rows: &mut Rows,
 ) {
     summands.assert_shape(&output);
@@ -82,7 +82,7 @@ pub fn backward(
     isa: Isa,
     function: Function,
     summands: Summands<'_>,
-    gradient: ImageCells<'_, &mut [u16]>,
+    gradient: ImageCells<&mut [u16]>,
     rows: &mut Rows,
 ) {
     summands.assert_shape(&gradient);

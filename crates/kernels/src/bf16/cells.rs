@@ -1,6 +1,6 @@
 //! Cells from cells: copies, sums, masks and means.
 
-use super::plane::Plane;
+use super::plane::{ImageCells, Plane};
 use crate::half::{CELL, CellLayout, from_f32};
 use crate::{Isa, LANES};
 
@@ -55,7 +55,8 @@ pub fn keep(isa: Isa, layout: &CellLayout, images: usize, mask: &[u32], values: 
 /// Shapes: `means` `[channels in memory]`, overwritten.
 pub fn average(isa: Isa, layout: &CellLayout, values: &[u16], image: usize, means: &mut [f32]) {
     let (mut mean, mut squares) = (vec![0.0; means.len()], vec![0.0; means.len()]);
-    super::norm::moments(isa, layout, values, image, &mut mean, &mut squares);
+    let image = ImageCells { layout: *layout, image, values };
+    super::norm::moments(isa, image, &mut mean, &mut squares);
     means.iter_mut().zip(mean).for_each(|(to, mean)| *to = mean as f32);
 }
 

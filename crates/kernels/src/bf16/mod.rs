@@ -6,6 +6,7 @@
 
 pub mod activation;
 mod cells;
+pub mod image_norm;
 pub(crate) mod line;
 pub mod norm;
 mod plane;

@@ -14,7 +14,7 @@ use std::ops::Range;
 const RUN: usize = 64;
 
 /// 32 channels of a per-channel array, zeros beyond its end.
-fn block_of(values: &[f32], block: usize) -> [f32; CELL] {
+pub(super) fn block_of(values: &[f32], block: usize) -> [f32; CELL] {
     let mut own = [0.0; CELL];
     let rest = &values[(block * CELL).min(values.len())..];
     let count = rest.len().min(CELL);
@@ -23,31 +23,24 @@ fn block_of(values: &[f32], block: usize) -> [f32; CELL] {
 }
 
 /// Halves of a block's cells that hold channels; what lies beyond the last channel is zero and stays so.
-fn halves(layout: &CellLayout, block: usize) -> usize {
+pub(super) fn halves(layout: &CellLayout, block: usize) -> usize {
     (layout.channels - block * CELL).div_ceil(LANES).min(CELL / LANES)
 }
 
 /// Mean and sum of centred squares of every channel of one image.
 ///
 /// Shapes: `means` and `squares` `[channels in memory]`, overwritten.
-pub fn moments(
-    isa: Isa,
-    layout: &CellLayout,
-    values: &[u16],
-    image: usize,
-    means: &mut [f64],
-    squares: &mut [f64],
-) {
+pub fn moments(isa: Isa, image: ImageCells<&[u16]>, means: &mut [f64], squares: &mut [f64]) {
+    let ImageCells { layout, values, .. } = image;
     let count = (layout.height * layout.width) as f64;
     for block in 0..layout.blocks() {
-        let plane = Plane::image(layout, block, image);
-        plane.check(values.len());
+        let plane = image.plane(block, values.len());
         let (mut sum, mut square) = ([0.0; CELL], [0.0; CELL]);
         // Distances from any value of the channel lose no digits to a large mean (G21); the first is at hand.
         let pivot: [f32; CELL] = std::array::from_fn(|channel| {
             crate::half::to_f32(values[plane.first * CELL + channel])
         });
-        distances(isa, values, &pivot, halves(layout, block), plane, &mut sum, &mut square);
+        distances(isa, values, &pivot, halves(&layout, block), plane, &mut sum, &mut square);
         let own = block * CELL..means.len().min((block + 1) * CELL);
         for (channel, at) in own.enumerate() {
             let distance = sum[channel] / count;
@@ -137,53 +130,9 @@ pub fn apply(
     }
 }
 
-/// What one image's application reads and writes.
-#[derive(Debug)]
-pub struct ApplyImage<'a> {
-    /// Normalised.
-    pub input: ImageCells<'a, &'a [u16]>,
-    /// Per channel.
-    pub affine: Affine<'a>,
-    /// Added next.
-    pub add: Option<ImageCells<'a, &'a [u16]>>,
-    /// Then.
-    pub relu: Relu,
-    /// One word a cell: which results are above zero.
-    pub mask: Option<ImageCells<'a, &'a mut [u32]>>,
-    /// Receives the results; borders are left alone.
-    pub output: ImageCells<'a, &'a mut [u16]>,
-}
-
-/// As [`apply`], of one image between values of different layouts.
-pub fn apply_image(isa: Isa, mut job: ApplyImage<'_>) {
-    let layout = job.input.layout;
-    job.output.assert_shape(layout);
-    job.add.iter().for_each(|add| add.assert_shape(layout));
-    job.mask.iter().for_each(|mask| mask.assert_shape(layout));
-    let Affine { centre, factor, shift } = job.affine;
-    for block in 0..layout.blocks() {
-        let input = job.input.plane(block, job.input.values.len());
-        let output = job.output.plane(block, job.output.values.len());
-        let add = job.add.as_ref().map_or(input, |add| add.plane(block, add.values.len()));
-        let mask = job.mask.as_ref();
-        let mask = mask.map_or(input, |mask| mask.plane(block, mask.values.len() * CELL));
-        apply_plane(
-            isa,
-            job.input.values,
-            &[centre, factor, shift].map(|values| block_of(values, block)),
-            job.add.as_ref().map(|add| add.values),
-            job.relu,
-            job.mask.as_mut().map(|mask| &mut *mask.values),
-            halves(layout, block),
-            job.output.values,
-            &[input, add, mask, output],
-        );
-    }
-}
-
 per_isa! {
     /// `planes` are those of input, addend, mask and output.
-    fn apply_plane(input: &[u16], affine: &[[f32; CELL]; 3], add: Option<&[u16]>, relu: Relu,
+    pub(super) fn apply_plane(input: &[u16], affine: &[[f32; CELL]; 3], add: Option<&[u16]>, relu: Relu,
                    mask: Option<&mut [u32]>, halves: usize, output: &mut [u16], planes: &[Plane; 4]) {
         let mask = mask.map(|mask| mask.as_mut_ptr());
         let add = add.map(|add| add.as_ptr());
@@ -229,14 +178,14 @@ per_isa! {
 /// Shapes: all per-channel arrays `[channels in memory]`; both sums are overwritten.
 pub fn backward_sums(
     isa: Isa,
-    input: ImageCells<'_, &[u16]>,
-    output_gradient: ImageCells<'_, &[u16]>,
+    input: ImageCells<&[u16]>,
+    output_gradient: ImageCells<&[u16]>,
     mean: &[f64],
     inverse_deviation: &[f64],
     gradient_sums: &mut [f64],
     product_sums: &mut [f64],
 ) {
-    let layout = input.layout;
+    let layout = &input.layout;
     output_gradient.assert_shape(layout);
     for block in 0..layout.blocks() {
         let planes = [
@@ -321,53 +270,9 @@ pub fn backward_apply(
     }
 }
 
-/// What one image's way back reads and writes.
-#[derive(Debug)]
-pub struct BackwardImage<'a> {
-    /// What was normalised.
-    pub input: ImageCells<'a, &'a [u16]>,
-    /// By the normalised, after its ReLU's mask.
-    pub output_gradient: ImageCells<'a, &'a [u16]>,
-    /// What the result is added to.
-    pub adds: Adds,
-    /// One word a cell: results, with what they were added to, whose bit is not set become zero.
-    pub keeps: Option<ImageCells<'a, &'a [u32]>>,
-    /// Receives the results; borders are left alone.
-    pub input_gradient: ImageCells<'a, &'a mut [u16]>,
-}
-
-/// As [`backward_apply`], of one image between values of different layouts.
-pub fn backward_image(isa: Isa, coefficients: &BackwardCoefficients, job: BackwardImage<'_>) {
-    let BackwardImage { input, output_gradient, adds, keeps, input_gradient } = job;
-    let BackwardCoefficients { gradient_factor, input_factor, mean, shift } = coefficients;
-    let layout = input.layout;
-    output_gradient.assert_shape(layout);
-    input_gradient.assert_shape(layout);
-    keeps.iter().for_each(|keeps| keeps.assert_shape(layout));
-    for block in 0..layout.blocks() {
-        let x = input.plane(block, input.values.len());
-        let dy = output_gradient.plane(block, output_gradient.values.len());
-        let dx = input_gradient.plane(block, input_gradient.values.len());
-        let bits = keeps.map_or(x, |keeps| keeps.plane(block, keeps.values.len() * CELL));
-        let own =
-            [gradient_factor, input_factor, mean, shift].map(|values| block_of(values, block));
-        backward_plane(
-            isa,
-            input.values,
-            output_gradient.values,
-            &own,
-            halves(layout, block),
-            adds,
-            keeps.map(|keeps| keeps.values),
-            input_gradient.values,
-            &[x, dy, bits, dx],
-        );
-    }
-}
-
 per_isa! {
     /// `planes` are those of input, gradient, mask and result.
-    fn backward_plane(input: &[u16], output_gradient: &[u16], coefficients: &[[f32; CELL]; 4], halves: usize,
+    pub(super) fn backward_plane(input: &[u16], output_gradient: &[u16], coefficients: &[[f32; CELL]; 4], halves: usize,
                       adds: Adds, keeps: Option<&[u32]>, input_gradient: &mut [u16], planes: &[Plane; 4]) {
         for (row, parity) in (0..planes[0].rows).flat_map(|row| [(row, 0), (row, 1)]) {
             let mut cells = planes.map(|plane| plane.row(row) + parity * plane.odd);

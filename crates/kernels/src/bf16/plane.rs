@@ -75,25 +75,25 @@ impl Plane {
 
 /// One image of a value, which may lie otherwise than those it is computed with.
 #[derive(Clone, Copy, Debug)]
-pub struct ImageCells<'a, T> {
+pub struct ImageCells<T> {
     /// Where its numbers lie.
-    pub layout: &'a CellLayout,
+    pub layout: CellLayout,
     /// Its place among the images there.
     pub image: usize,
     /// All numbers.
     pub values: T,
 }
 
-impl<T> ImageCells<'_, T> {
+impl<T> ImageCells<T> {
     pub(super) fn plane(&self, block: usize, length: usize) -> Plane {
-        let plane = Plane::image(self.layout, block, self.image);
+        let plane = Plane::image(&self.layout, block, self.image);
         plane.check(length);
         plane
     }
 
     pub(super) fn assert_shape(&self, layout: &CellLayout) {
         let shape = |layout: &CellLayout| (layout.channels, layout.height, layout.width);
-        assert_eq!(shape(self.layout), shape(layout), "values of one shape");
+        assert_eq!(shape(&self.layout), shape(layout), "values of one shape");
     }
 }
 

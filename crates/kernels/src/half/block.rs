@@ -24,7 +24,7 @@ pub(crate) struct Block<'a> {
     pub pitch: usize,
     pub steps: &'a [Step],
     /// Pairs of inputs of each step that hold anything; weights of the others are zero.
-    pub pairs: usize,
+    pub input_pairs: usize,
     /// First weight of the panels; a step's number times the panels' size is added.
     pub weights: *const u16,
     /// Starts of the sums, 32 of them.

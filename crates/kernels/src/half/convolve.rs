@@ -277,8 +277,9 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                                 .map(|soon| soon.some(steps.len()));
                             let (pitch, bias) = (table.pitch, bias.as_ptr());
                             let (tiles, weights) = (starts, weights.as_ptr());
-                            let pairs = table.used;
-                            let block = Block { tiles, pitch, steps, pairs, weights, bias, fetch };
+                            let input_pairs = table.input_pairs;
+                            let block =
+                                Block { tiles, pitch, steps, input_pairs, weights, bias, fetch };
                             match &before {
                                 Some(before) => {
                                     block::run_while(isa, &block, extent, sums, before);

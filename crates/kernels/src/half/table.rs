@@ -93,7 +93,7 @@ impl RowCells {
 
 /// A step has 32 inputs, of which a strip uses a kernel's row and narrow cells their channels. The rest meets zeros, which
 /// change no sum (see [`super`]); AMX, whose instruction takes all 32 at once, multiplies them too.
-fn used_pairs(pass: &HalfPass, source: Source) -> usize {
+fn input_pairs(pass: &HalfPass, source: Source) -> usize {
     let used = match source {
         Source::Cells(layout) => layout.channels,
         Source::Strip(layout) => {
@@ -116,8 +116,8 @@ pub struct Table {
     /// Bytes between two rows of a tile.
     pub(crate) pitch: usize,
     pub(crate) steps: Vec<Step>,
-    /// Pairs of inputs of a step that hold anything.
-    pub(crate) used: usize,
+    /// Of a step's 16 pairs of inputs, those that hold anything.
+    pub(crate) input_pairs: usize,
     /// By class: its steps.
     pub(crate) classes: Vec<std::ops::Range<usize>>,
     pub(crate) tiles: Vec<Tile>,
@@ -157,7 +157,7 @@ impl Table {
             operands: [target, add, mask],
             pitch: 2 * pitch,
             steps: Vec::new(),
-            used: used_pairs(pass, source),
+            input_pairs: input_pairs(pass, source),
             classes: Vec::new(),
             tiles: Vec::new(),
             pairs: std::array::from_fn(|_| Vec::new()),

@@ -5,6 +5,7 @@ use crate::evaluate::{Evaluation, Figures, Level, Protocol};
 use crate::report::chart::{Axis, Chart, Curve, Hue, Mark, Name, Point, Row, Rows};
 use crate::report::number::{percent, percent_interval, thousands};
 use crate::report::page::{Cell, Column, Figure, Page, Table, Text, Tone};
+use crate::report::sentence::capital;
 use crate::threat::Epsilon;
 
 /// Under which conditions the figures of an evaluation hold.
@@ -56,9 +57,7 @@ fn share(share: f64, ends: [f64; 2]) -> Cell {
 }
 
 fn attacks(page: &mut Page, name: &str, e: &Evaluation) {
-    let mut capital = name.chars();
-    let first = capital.next().map_or(String::new(), |letter| letter.to_uppercase().to_string());
-    let caption = format!("{first}{}. {}", capital.as_str(), conditions(e));
+    let caption = format!("{}. {}", capital(name), conditions(e));
     let columns = ["accuracy, 95 % interval", "success", "attacked", "forward", "backward"];
     let mut columns: Vec<Column> = columns.into_iter().map(Column::numbers).collect();
     columns.insert(0, Column::words("attack"));

@@ -88,7 +88,8 @@ impl Backward<'_> {
             let pixels = (layout.height * layout.width) as f64;
             for (image, sums) in images.enumerate() {
                 let (sum, rest) = sums.split_at_mut(stride);
-                norm::moments(isa, layout, dy, image, sum, rest);
+                let image = ImageCells { layout: *layout, image, values: dy };
+                norm::moments(isa, image, sum, rest);
                 sum.iter_mut().for_each(|mean| *mean *= pixels);
                 rest.fill(0.0);
             }
@@ -99,7 +100,7 @@ impl Backward<'_> {
             let Coefficients { mean, inverse, .. } = coefficients;
             for (image, sums) in (first..end).zip(&mut images) {
                 let (gradient, product) = sums.split_at_mut(stride);
-                let of = |values| ImageCells { layout, image, values };
+                let of = |values| ImageCells { layout: *layout, image, values };
                 norm::backward_sums(isa, of(x), of(dy), mean, inverse, gradient, product);
             }
         }

@@ -4,7 +4,7 @@ use super::super::chunk::{Chunk, Context, relu};
 use super::super::lower::{Operation, Step};
 use super::super::segments::makes_mask;
 use super::{HalfProgram, convolution};
-use kernels::bf16::{average, clear_borders, norm, subsample};
+use kernels::bf16::{ImageCells, average, clear_borders, norm, subsample};
 use kernels::convolution::Scratch;
 use kernels::half::{CELL, CellLayout, each_pixel, from_cells, to_cells};
 use kernels::norm::Affine;
@@ -205,7 +205,8 @@ impl Chunk<'_> {
         let mut moments = vec![0.0; self.count * 2 * stride];
         for (image, moments) in moments.chunks_exact_mut(2 * stride).enumerate() {
             let (mean, squares) = moments.split_at_mut(stride);
-            norm::moments(context.isa, layout, self.cells(value), image, mean, squares);
+            let image = ImageCells { layout: *layout, image, values: self.cells(value) };
+            norm::moments(context.isa, image, mean, squares);
         }
         self.moments[value] = moments;
     }

@@ -7,6 +7,7 @@ use super::weights::StepWeights;
 use super::wide::Wide;
 use super::workplace::Workplace;
 use crate::observe::{Direction, StepObserver};
+use kernels::bf16::ImageCells;
 use kernels::half::{
     Addend, Adds, Convolve, Destination, Epilogue, Firsts, Table, Weights, convolve, keep,
 };
@@ -133,8 +134,20 @@ impl Tile<'_> {
     }
 
     /// The first of these images in the buffer of a value's gradient.
-    pub(super) fn gradient(&self, value: usize, first: usize) -> usize {
+    fn gradient(&self, value: usize, first: usize) -> usize {
         self.plan.gradient_scopes[value].first(first)
+    }
+
+    /// One of these images of a value's gradient, whose numbers are `values`.
+    pub(super) fn gradient_image<T>(
+        &self,
+        value: usize,
+        first: usize,
+        image: usize,
+        values: T,
+    ) -> ImageCells<T> {
+        let layout = self.plan.places[value].gradient;
+        ImageCells { layout, image: self.gradient(value, first) + image - first, values }
     }
 
     fn pass(

@@ -8,6 +8,7 @@ use super::wide::Wide;
 use super::workplace::Workplace;
 use crate::observe::{Direction, StepObserver};
 use kernels::Relu;
+use kernels::bf16::ImageCells;
 use kernels::half::{
     Addend, Convolve, Destination, Epilogue, Firsts, Pool, Source, Weights, convolve, to_strip,
 };
@@ -93,13 +94,25 @@ impl Tile<'_> {
     }
 
     /// The first of these images in a value's buffer.
-    pub(super) fn first(&self, value: usize, first: usize) -> usize {
+    fn first(&self, value: usize, first: usize) -> usize {
         self.plan.places[value].scope.first(first)
+    }
+
+    /// One of these images of a value in cells, whose numbers are `values`.
+    pub(super) fn image<T>(
+        &self,
+        value: usize,
+        first: usize,
+        image: usize,
+        values: T,
+    ) -> ImageCells<T> {
+        let layout = self.plan.places[value].cells();
+        ImageCells { layout, image: self.first(value, first) + image - first, values }
     }
 
     fn pool(&self, pool: &Pool, index: usize, first: usize, images: usize, place: &mut Workplace) {
         let step = &self.frozen.program.steps[index];
-        let slot = |value: usize| self.plan.slots[value].expect("a value in cells has a buffer");
+        let slot = |value: usize| self.plan.slot(value);
         let mut target = std::mem::take(&mut place.buffers[slot(step.output)]);
         let firsts = Firsts {
             read: self.first(step.input, first),
@@ -143,7 +156,7 @@ impl Tile<'_> {
             StepWeights::Pointwise { factors, shift } => (Weights::Channels(factors), shift),
             StepWeights::None => panic!("a step over cells has weights"),
         };
-        let slot = |value: usize| self.plan.slots[value].expect("a value in cells has a buffer");
+        let slot = |value: usize| self.plan.slot(value);
         let to = slot(step.output);
         let mut target = std::mem::take(&mut place.buffers[to]);
         let mut mask = std::mem::take(&mut place.masks[step.output]);

@@ -5,8 +5,8 @@ use super::forward::{Leaves, Tile};
 use super::gradients::To;
 use super::workplace::Workplace;
 use kernels::Relu;
-use kernels::bf16::ImageCells;
-use kernels::bf16::norm::{self, ApplyImage, BackwardImage};
+use kernels::bf16::image_norm::{Apply, Backward, apply, backward};
+use kernels::bf16::{ImageCells, norm};
 use kernels::half::Adds;
 use network::Activation;
 
@@ -15,6 +15,11 @@ impl Tile<'_> {
         let program = &self.frozen.program;
         let layer = GroupLayer::of(&self.frozen.network, program, &program.steps[index]);
         layer.expect("the step is a group norm")
+    }
+
+    /// One image of a value's mask, which lies as its gradient does, for a whole tile.
+    fn mask_image<T>(&self, value: usize, image: usize, values: T) -> ImageCells<T> {
+        ImageCells { layout: self.plan.places[value].gradient, image, values }
     }
 
     /// `relu(norm(input) (+ add))` of these images.
@@ -28,56 +33,32 @@ impl Tile<'_> {
     ) {
         let program = &self.frozen.program;
         let (isa, layer, step) = (self.frozen.isa, self.layer(index), &program.steps[index]);
-        let slot = |value: usize| self.plan.slots[value].expect("a value in cells has a buffer");
-        let layouts = |value: usize| self.plan.places[value].cells();
-        let (read, written) = (layouts(step.input), layouts(step.output));
-        let added = step.add.map(layouts);
-        let bits = self.plan.places[step.output].gradient;
+        let slot = |value: usize| self.plan.slot(value);
         let stride = program.values[step.input].stride;
         let relu = if step.activation == Some(Activation::Relu) { Relu::Yes } else { Relu::No };
         let leaves_mask = relu == Relu::Yes && leaves == Leaves::Masks;
         let (mut mean, mut squares) = (vec![0.0; stride], vec![0.0; stride]);
         let mut target = std::mem::take(&mut place.buffers[slot(step.output)]);
         let mut mask = std::mem::take(&mut place.masks[step.output]);
-        let mut known = std::mem::take(&mut place.norms[index]);
-        known.truncate(first);
+        place.norms[index].truncate(first);
         for image in first..first + images {
-            let within = image - first;
-            let input = ImageCells {
-                layout: &read,
-                image: self.first(step.input, first) + within,
-                values: &place.buffers[slot(step.input)][..],
-            };
-            norm::moments(isa, &read, input.values, input.image, &mut mean, &mut squares);
+            let of = |value| self.image(value, first, image, &place.buffers[slot(value)][..]);
+            let input = of(step.input);
+            norm::moments(isa, input, &mut mean, &mut squares);
             let coefficients = layer.coefficients(&mean, &squares);
-            norm::apply_image(
-                isa,
-                ApplyImage {
-                    input,
-                    affine: coefficients.affine(),
-                    add: step.add.zip(added.as_ref()).map(|(add, layout)| ImageCells {
-                        layout,
-                        image: self.first(add, first) + within,
-                        values: &place.buffers[slot(add)][..],
-                    }),
-                    relu,
-                    mask: leaves_mask.then_some(ImageCells {
-                        layout: &bits,
-                        image,
-                        values: &mut mask[..],
-                    }),
-                    output: ImageCells {
-                        layout: &written,
-                        image: self.first(step.output, first) + within,
-                        values: &mut target[..],
-                    },
-                },
-            );
-            known.push(coefficients);
+            let job = Apply {
+                input,
+                affine: coefficients.affine(),
+                add: step.add.map(of),
+                relu,
+                mask: leaves_mask.then_some(self.mask_image(step.output, image, &mut mask[..])),
+                output: self.image(step.output, first, image, &mut target[..]),
+            };
+            apply(isa, job);
+            place.norms[index].push(coefficients);
         }
         place.buffers[slot(step.output)] = target;
         place.masks[step.output] = mask;
-        place.norms[index] = known;
     }
 
     /// The gradient by what was normalised, of these images.
@@ -92,55 +73,28 @@ impl Tile<'_> {
     ) {
         let program = &self.frozen.program;
         let (isa, layer, step) = (self.frozen.isa, self.layer(index), &program.steps[index]);
-        let places = &self.plan.places;
         let stride = program.values[step.input].stride;
-        let input = self.plan.slots[step.input].expect("a value in cells has a buffer");
+        let normalised = self.plan.slot(step.input);
         let slot = to.slot.expect("a gradient in cells has a buffer");
         let (mut sums, mut products) = (vec![0.0; stride], vec![0.0; stride]);
         let mut target = std::mem::take(&mut place.buffers[slot]);
         for image in first..first + images {
-            let within = image - first;
-            let input = ImageCells {
-                layout: &places[step.input].cells(),
-                image: self.first(step.input, first) + within,
-                values: &place.buffers[input][..],
-            };
-            let output_gradient = ImageCells {
-                layout: &places[step.output].gradient,
-                image: self.gradient(step.output, first) + within,
-                values: &place.buffers[from][..],
-            };
-            let forward: &Coefficients = &place.norms[index][image];
+            let input = self.image(step.input, first, image, &place.buffers[normalised][..]);
+            let output_gradient =
+                self.gradient_image(step.output, first, image, &place.buffers[from][..]);
+            let forward = &place.norms[index][image];
             let Coefficients { mean, inverse, .. } = forward;
-            norm::backward_sums(
-                isa,
+            let (dy, by_xhat) = (&mut sums, &mut products);
+            norm::backward_sums(isa, input, output_gradient, mean, inverse, dy, by_xhat);
+            let mask = self.mask_image(to.value, image, &place.masks[to.value][..]);
+            let job = Backward {
                 input,
                 output_gradient,
-                mean,
-                inverse,
-                &mut sums,
-                &mut products,
-            );
-            let layout = &places[to.value].gradient;
-            norm::backward_image(
-                isa,
-                &layer.backward(forward, &sums, &products),
-                BackwardImage {
-                    input,
-                    output_gradient,
-                    adds: if to.adds { Adds::ToWhatIsThere } else { Adds::Nothing },
-                    keeps: to.keeps.then_some(ImageCells {
-                        layout,
-                        image,
-                        values: &place.masks[to.value][..],
-                    }),
-                    input_gradient: ImageCells {
-                        layout,
-                        image: self.gradient(to.value, first) + within,
-                        values: &mut target[..],
-                    },
-                },
-            );
+                adds: if to.adds { Adds::ToWhatIsThere } else { Adds::Nothing },
+                keeps: to.keeps.then_some(mask),
+                input_gradient: self.gradient_image(to.value, first, image, &mut target[..]),
+            };
+            backward(isa, &layer.backward(forward, &sums, &products), job);
         }
         place.buffers[slot] = target;
     }

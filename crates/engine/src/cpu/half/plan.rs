@@ -90,6 +90,11 @@ impl Plan {
             kinds,
         }
     }
+
+    /// The buffer of a value in cells.
+    pub fn slot(&self, value: usize) -> usize {
+        self.slots[value].expect("a value in cells has a buffer")
+    }
 }
 
 /// The convolution that a step is; keeping every `stride`-th pixel is one with weights of one and zero.

@@ -83,7 +83,7 @@ impl<'a> Wide<'a> {
         let program = &tile.frozen.program;
         let own = &tile.plan.places[value];
         let layout = own.cells();
-        let slot = tile.plan.slots[value].expect("a value in cells has a buffer");
+        let slot = tile.plan.slot(value);
         let rows = self.chunk.value(program, value);
         let cells = &mut place.buffers[slot];
         to_cells(tile.frozen.isa, &layout, tile.count, program.values[value].stride, rows, cells);
@@ -95,7 +95,7 @@ impl<'a> Wide<'a> {
 
     fn take_from_cells(&mut self, tile: &Tile<'_>, value: usize, place: &Workplace) {
         let layout = tile.plan.places[value].cells();
-        let slot = tile.plan.slots[value].expect("a value in cells has a buffer");
+        let slot = tile.plan.slot(value);
         let own = tile.frozen.program.values[value];
         let mut buffer = self.buffers.take(tile.plan.images * own.len());
         let rows = &mut buffer[..tile.count * own.len()];

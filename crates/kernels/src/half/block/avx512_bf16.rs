@@ -42,7 +42,7 @@ unsafe fn panels<const P: usize>(block: &Block<'_>, tile: usize, first: usize, s
         for step in block.steps {
             let input = input.byte_offset(step.input as isize);
             let weights = block.weights.add(step.weights as usize * P * PANEL);
-            for pair in 0..block.pairs {
+            for pair in 0..block.input_pairs {
                 let mut right = [_mm512_setzero_si512(); P];
                 for (panel, right) in right.iter_mut().enumerate() {
                     *right = _mm512_loadu_si512(weights.add(panel * PANEL + pair * CELL).cast());

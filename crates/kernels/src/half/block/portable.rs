@@ -42,7 +42,7 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
                             .byte_offset(step.input as isize + (pixel * block.pitch) as isize);
                         let weights =
                             block.weights.add((step.weights as usize * panels + panel) * PANEL);
-                        add_step(input, weights, block.pairs, row);
+                        add_step(input, weights, block.input_pairs, row);
                     }
                 }
             }
