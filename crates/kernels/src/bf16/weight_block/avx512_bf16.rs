@@ -1,51 +1,77 @@
 //! The same sums with `vdpbf16ps`: a pair of gradients broadcast, sixteen pairs of inputs loaded.
 
-use super::{Block, Extent};
+use super::{Block, COLUMNS, Extent};
 use crate::LANES;
 use std::arch::x86_64::*;
+
+/// Output channels at a time where a broadcast serves several columns: with three their sums take 24 of 32 registers.
+const OUTPUTS: usize = LANES / 2;
 
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn run(block: &Block<'_>, extent: Extent) {
     for panel in 0..extent.panels {
-        for column in 0..extent.columns {
-            // SAFETY: by the caller's promise.
-            unsafe { tile(block, panel, column) };
+        // SAFETY: by the caller's promise.
+        unsafe {
+            match extent.columns {
+                1 => sums::<LANES, 1>(block, panel, 0),
+                2 => [0, OUTPUTS]
+                    .into_iter()
+                    .for_each(|first| sums::<OUTPUTS, 2>(block, panel, first)),
+                COLUMNS => {
+                    [0, OUTPUTS]
+                        .into_iter()
+                        .for_each(|first| sums::<OUTPUTS, COLUMNS>(block, panel, first));
+                }
+                columns => panic!("a block of {columns} columns"),
+            }
         }
     }
 }
 
-/// Sixteen registers hold the sums of sixteen output channels.
+/// Sums of `O` output channels of a panel, from `first` on, in `C` columns.
 ///
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn tile(block: &Block<'_>, panel: usize, column: usize) {
+unsafe fn sums<const O: usize, const C: usize>(block: &Block<'_>, panel: usize, first: usize) {
     // SAFETY: by the caller's promise.
     unsafe {
-        let to = block.sums[panel][column];
-        let mut sums = [_mm512_setzero_ps(); LANES];
-        for (output, sum) in sums.iter_mut().enumerate() {
-            *sum = _mm512_loadu_ps(to.add(output * LANES));
+        let place =
+            |output: usize, column: usize| block.sums[panel][column].add((first + output) * LANES);
+        let mut own = [[_mm512_setzero_ps(); C]; O];
+        for (output, own) in own.iter_mut().enumerate() {
+            for (column, sum) in own.iter_mut().enumerate() {
+                *sum = _mm512_loadu_ps(place(output, column));
+            }
         }
         for step in block.steps {
             let gradients = block.gradients[panel].byte_add(step.gradient as usize).cast::<i32>();
-            let inputs = block.inputs[column].byte_add(step.input as usize).cast::<__m512i>();
-            for place in 0..LANES {
-                let input = _mm512_loadu_si512(inputs.add(place));
-                for (output, sum) in sums.iter_mut().enumerate() {
-                    let gradient = _mm512_set1_epi32(*gradients.add(output * LANES + place));
-                    *sum = _mm512_dpbf16_ps(
-                        *sum,
-                        std::mem::transmute::<__m512i, __m512bh>(gradient),
-                        std::mem::transmute::<__m512i, __m512bh>(input),
-                    );
+            let gradients = gradients.add(first * LANES);
+            for pair in 0..LANES {
+                let mut inputs = [_mm512_setzero_si512(); C];
+                for (input, from) in inputs.iter_mut().zip(block.inputs) {
+                    let from = from.byte_add(step.input as usize).cast::<__m512i>();
+                    *input = _mm512_loadu_si512(from.add(pair));
+                }
+                for (output, own) in own.iter_mut().enumerate() {
+                    let gradient = _mm512_set1_epi32(*gradients.add(output * LANES + pair));
+                    for (sum, input) in own.iter_mut().zip(inputs) {
+                        // The second factor is the one that can be a broadcast from memory.
+                        *sum = _mm512_dpbf16_ps(
+                            *sum,
+                            std::mem::transmute::<__m512i, __m512bh>(input),
+                            std::mem::transmute::<__m512i, __m512bh>(gradient),
+                        );
+                    }
                 }
             }
         }
-        for (output, sum) in sums.iter().enumerate() {
-            _mm512_storeu_ps(to.add(output * LANES), *sum);
+        for (output, own) in own.iter().enumerate() {
+            for (column, sum) in own.iter().enumerate() {
+                _mm512_storeu_ps(place(output, column), *sum);
+            }
         }
     }
 }
