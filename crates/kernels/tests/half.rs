@@ -492,3 +492,46 @@ fn arranging_gives_the_same_bits_on_every_instruction_set() {
         }
     }
 }
+
+#[test]
+fn an_output_has_the_same_bits_however_many_there_are() {
+    let (inputs, side, images, most) = (40, (6, 9), 3, 48);
+    let weights = numbers(most * inputs * 9, 3);
+    let source = cells(inputs, side, 1, 1, Columns::Together);
+    let read = filled(&source, images, &numbers(images * side.0 * side.1 * inputs, 4));
+    for isa in Isa::available() {
+        let run = |outputs: usize| {
+            let shape = shape(inputs, outputs, side, 3, 1);
+            let pass = forward_pass(&shape);
+            let target = cells(outputs, side, 1, 1, Columns::Together);
+            let table = Table::new(&pass, Source::Cells(source), target, target, target)
+                .expect("windows at distance 1 over columns together");
+            let own = &weights[..outputs * inputs * 9];
+            let packed = pack(isa, &shape, own, &pass, Direction::Forward, Source::Cells(source));
+            let mut written = vec![0; target.len(images)];
+            convolve(
+                isa,
+                &all(&table, &packed, images, &read),
+                Destination::Cells {
+                    target: &mut written,
+                    add: Addend::Nothing,
+                    epilogue: Epilogue::Activate { relu: Relu::No, mask: None },
+                },
+                &mut Workspace::default(),
+            );
+            let mut rows = vec![0.0; images * side.0 * side.1 * padded(outputs)];
+            from_cells(isa, &target, images, padded(outputs), &written, &mut rows);
+            rows
+        };
+        let expected = run(most);
+        assert!(expected.iter().any(|&x| x != 0.0));
+        for outputs in [1, 3, 4, 5, 16, 17, 32] {
+            let found = run(outputs);
+            let rows = found.chunks_exact(padded(outputs)).zip(expected.chunks_exact(padded(most)));
+            for (found, expected) in rows {
+                assert_eq!(found[..outputs], expected[..outputs], "{outputs} outputs, {isa}");
+                assert!(found[outputs..].iter().all(|&x| x == 0.0), "beyond {outputs}, {isa}");
+            }
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub(crate) struct Block<'a> {
     pub steps: &'a [Step],
     /// Pairs of inputs of each step that hold anything; weights of the others are zero.
     pub input_pairs: usize,
+    /// Outputs that exist, of all panels of the pass; weights and starts of the others are zero.
+    pub outputs: usize,
     /// First weight of the panels; a step's number times the panels' size is added.
     pub weights: *const u16,
     /// Starts of the sums, 32 of them.

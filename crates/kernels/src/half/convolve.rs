@@ -277,9 +277,16 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                                 .map(|soon| soon.some(steps.len()));
                             let (pitch, bias) = (table.pitch, bias.as_ptr());
                             let (tiles, weights) = (starts, weights.as_ptr());
-                            let input_pairs = table.input_pairs;
-                            let block =
-                                Block { tiles, pitch, steps, input_pairs, weights, bias, fetch };
+                            let block = Block {
+                                tiles,
+                                pitch,
+                                steps,
+                                input_pairs: table.input_pairs,
+                                outputs: packed.outputs,
+                                weights,
+                                bias,
+                                fetch,
+                            };
                             match &before {
                                 Some(before) => {
                                     block::run_while(isa, &block, extent, sums, before);

@@ -23,7 +23,9 @@ pub struct PackedHalf {
     pub(crate) values: Lines<u16>,
     /// Steps of a tile that sees the whole window.
     pub(crate) steps: usize,
-    /// Panels of 16 outputs.
+    /// Outputs.
+    pub(crate) outputs: usize,
+    /// Panels of 16 of them.
     pub(crate) panels: usize,
 }
 
@@ -136,7 +138,7 @@ pub fn pack_into(
             }
         }
     }
-    PackedHalf { values, steps, panels }
+    PackedHalf { values, steps, outputs, panels }
 }
 
 /// How a weight tensor is read in one direction: distances in numbers.

@@ -9,6 +9,9 @@ use crate::half::pack::PANEL;
 use crate::half::{CELL, TILE};
 use std::arch::x86_64::*;
 
+/// Outputs that a quarter of a register holds.
+const NARROW: usize = LANES / 4;
+
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -22,6 +25,7 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
                         panels::<2, { TILE / 2 }>(block, tile, first, sums);
                     }
                 }
+                _ if block.outputs <= NARROW => narrow(block, tile, sums),
                 _ => panels::<1, TILE>(block, tile, 0, sums),
             }
         }
@@ -73,6 +77,40 @@ unsafe fn panels<const P: usize, const ROWS: usize>(
                 let at = ((2 * tile + panel) * TILE + first + row) * LANES;
                 _mm512_storeu_ps(sums.0.as_mut_ptr().add(at), *sum);
             }
+        }
+    }
+}
+
+/// The gradient by images has one or three channels: products of four outputs take half the time of those of sixteen
+/// (Zen 4), and give them the same bits.
+///
+/// # Safety
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn narrow(block: &Block<'_>, tile: usize, sums: &mut Sums) {
+    // SAFETY: by the caller's promise; `Sums` holds every row written.
+    unsafe {
+        let mut own = [_mm_loadu_ps(block.bias); TILE];
+        for step in block.steps {
+            let input = block.tiles[tile].byte_offset(step.input as isize);
+            let weights = block.weights.add(step.weights as usize * PANEL);
+            for pair in 0..block.input_pairs {
+                let right = _mm_loadu_si128(weights.add(pair * CELL).cast());
+                for (row, sum) in own.iter_mut().enumerate() {
+                    let left = input.byte_add(row * block.pitch).add(2 * pair).cast::<i32>();
+                    let left = _mm_set1_epi32(left.read_unaligned());
+                    *sum = _mm_dpbf16_ps(
+                        *sum,
+                        std::mem::transmute::<__m128i, __m128bh>(right),
+                        std::mem::transmute::<__m128i, __m128bh>(left),
+                    );
+                }
+            }
+        }
+        for (row, own) in own.iter().enumerate() {
+            let at = (2 * tile * TILE + row) * LANES;
+            // Outputs that do not exist have no weights and no bias.
+            _mm512_storeu_ps(sums.0.as_mut_ptr().add(at), _mm512_zextps128_ps512(*own));
         }
     }
 }
