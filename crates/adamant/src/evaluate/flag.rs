@@ -29,12 +29,15 @@ pub enum Level {
     Failure,
 }
 
+/// The name of the doubt that a model guesses.
+pub const AT_CHANCE: &str = "at-chance";
+
 /// The model is not better than guessing: it was not trained, it diverged, or the data is another's (T48).
 pub(super) fn at_chance(clean: Proportion, classes: usize) -> Option<Flag> {
     let chance = 1.0 / classes as f64;
     let Interval([low, _]) = clean.wilson95();
     (low <= chance).then(|| Flag {
-        name: "at-chance".to_string(),
+        name: AT_CHANCE.to_string(),
         level: Level::Failure,
         found: format!(
             "clean accuracy {:.3} on {} images, guessing gives {chance:.3}",

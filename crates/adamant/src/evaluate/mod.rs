@@ -39,7 +39,7 @@ pub use curve::{AttackFigures, Figures};
 pub use error::{EvaluateError, ProposalFault};
 pub use evaluator::{Evaluator, Observer, Protocol, Silent, Subject};
 pub use examples::{Examples, Samples};
-pub use flag::{Flag, Level};
+pub use flag::{AT_CHANCE, Flag, Level};
 pub(crate) use header::hex;
 pub use header::{AttackHeader, Difference, Fingerprint, Header};
 pub use judge::judge;

@@ -28,6 +28,8 @@ pub struct Finding {
     pub samples: usize,
     /// An effect below this is none.
     pub resolution: f64,
+    /// Compared arms with a cell that guesses: it has learnt nothing, and the number says nothing of the claim.
+    pub at_chance: Vec<String>,
     /// The word.
     pub verdict: Verdict,
 }
@@ -59,6 +61,7 @@ fn finding(study: &Study, test: &Test, regime: &str, records: &[&CellRecord]) ->
         seeds: 0,
         samples: 0,
         resolution: test.resolution,
+        at_chance: guessing(test, records),
         verdict: Verdict::Undecided,
     };
     match &test.rule {
@@ -81,7 +84,20 @@ fn finding(study: &Study, test: &Test, regime: &str, records: &[&CellRecord]) ->
             }
         }
     }
+    if !finding.at_chance.is_empty() {
+        finding.verdict = Verdict::Undecided;
+    }
     finding
+}
+
+/// The arms of a test of which some cell guesses.
+fn guessing(test: &Test, records: &[&CellRecord]) -> Vec<String> {
+    let arms: Vec<&String> = match &test.rule {
+        Rule::Contrast { plus, minus, .. } => plus.iter().chain(minus).collect(),
+        Rule::Trend { arms } => arms.iter().collect(),
+    };
+    let guesses = |arm: &&String| records.iter().any(|r| r.arm == **arm && r.is_at_chance());
+    arms.into_iter().filter(guesses).cloned().collect()
 }
 
 #[cfg(test)]
@@ -231,6 +247,21 @@ samples = 10
         let findings = judge(&study, &cells.collect::<Vec<_>>());
         assert_eq!((findings[0].verdict, findings[0].value), (Verdict::Undecided, None));
         assert!((findings[2].value.unwrap() - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_arm_that_guesses_in_one_seed_leaves_what_compares_it_undecided() {
+        let study = Study::parse(SOME, "some.toml").unwrap();
+        let mut records: Vec<CellRecord> =
+            (0..3).flat_map(|s| [record("a", s, 0.1), record("b", s, 0.5)]).collect();
+        records[2].evaluations[0].flags.push("at-chance".into());
+        let findings = judge(&study, &records);
+        assert_eq!(findings[0].at_chance, ["a"]);
+        assert_eq!(findings[0].verdict, Verdict::Undecided);
+        assert!((findings[0].value.unwrap() - 0.4).abs() < 1e-12, "the number stays");
+        records[2].evaluations[0].flags[0] = "gradients-disagree".into();
+        let findings = judge(&study, &records);
+        assert_eq!((findings[0].at_chance.len(), findings[0].verdict), (0, Verdict::Consistent));
     }
 
     #[test]

@@ -107,7 +107,11 @@ pub(super) fn figure_text(finding: &Finding) -> String {
         (false, None) => format!("{:+.1} points", 100.0 * value),
     };
     let plural = if seeds == 1 { "seed" } else { "seeds" };
-    format!("{number}, {seeds} {plural}, n = {n}")
+    let guessing = match &finding.at_chance[..] {
+        [] => String::new(),
+        arms => format!("; at chance: {}", arms.join(", ")),
+    };
+    format!("{number}, {seeds} {plural}, n = {n}{guessing}")
 }
 
 /// The smallest effect that matters.

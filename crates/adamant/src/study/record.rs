@@ -3,7 +3,7 @@
 use super::StudyError;
 use super::images::ImageRecord;
 use super::statistics::StatisticsRecord;
-use crate::evaluate::{Evaluation, Protocol};
+use crate::evaluate::{AT_CHANCE, Evaluation, Protocol};
 use crate::train::history::History;
 use crate::train::record::{Machine, StepMetrics};
 use serde::{Deserialize, Serialize};
@@ -210,6 +210,11 @@ impl CellRecord {
     /// Its name: regime, arm, seed.
     pub fn id(&self) -> String {
         format!("{}.{}.seed-{}", self.regime, self.arm, self.seed)
+    }
+
+    /// Whether an audit found it no better than guessing.
+    pub fn is_at_chance(&self) -> bool {
+        self.evaluations.iter().any(|e| e.flags.iter().any(|flag| flag == AT_CHANCE))
     }
 
     /// The text of its file.

@@ -52,13 +52,13 @@ judged on the same images; where a record does not tell image by image: binomial
 expects the number above or below 0: **consistent** if the whole interval lies there, **contradicted** if it lies on the \
 other side, **not seen** if it contains 0 and stays within the resolution, else **undecided**. Where the claim expects no \
 effect: **consistent** if the interval stays within the resolution, **contradicted** if it lies wholly outside. Fewer than \
-3 seeds are **undecided**.";
+3 seeds are **undecided**, and so is what compares an arm with a cell at chance: it has learnt nothing.";
 
 /// The rule of trends, for a page.
 pub const TREND_RULE: &str = "Spearman's rank correlation with the axis, seed by seed, averaged; if order were chance its \
 standard deviation would be 1 / sqrt(seeds x (places - 1)). **consistent** or **contradicted** if the mean lies more than \
 1.96 of these from 0 on the expected or the other side and the figure moves by at least the resolution from end to end; \
-else **not seen**. Fewer than 3 seeds are **undecided**.";
+else **not seen**. Fewer than 3 seeds are **undecided**, and so is a trend with an arm at chance.";
 
 /// The verdict on a number with an interval; `resolution` is the smallest effect that matters.
 pub fn of_estimate(estimate: &Estimate, expected: Expectation, resolution: f64) -> Verdict {
