@@ -95,7 +95,7 @@ impl Isa {
     /// Whether convolutions are faster in bf16 than in single precision on this processor.
     ///
     /// With tiles (AMX) they are. Products of bf16 pairs alone have half the rate of single multiply-adds on the Xeon measured
-    /// and twice their rate on the Zen 4 measured (116 and 233 GFLOP/s a core); other processors of AMD count as it does.
+    /// and twice their rate on the Zen 4 measured (117 and 234 GFLOP/s a core); other processors of AMD count as it does.
     pub fn is_faster_in_bf16(self) -> bool {
         match self {
             Self::Amx => true,

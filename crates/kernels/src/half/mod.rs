@@ -26,10 +26,14 @@
 //!   Bands of rows instead of whole images would help; not built.
 //! - *Few tiles*: 2x2 and 7x7 maps of few images, where a tile has empty rows.
 //!
-//! **Without AMX** (two cores of a virtual Zen 4, 116 GFLOP/s of f32 and 233 of bf16 a core) the multiplications are the limit: 81 to 87 %
-//! of that peak in layers of 32 and more channels, all of it in the attack pass of ResNet-18. Fewer inputs than 32 are not
-//! multiplied there; at 16 outputs a broadcast serves one multiplication only, and layers stay at 50 to 57 %. A pass of f32 with
-//! minimal filtering takes about as long; training passes, which have none, take half as long in bf16 (ResNet-18), so `auto` is bf16.
+//! **Without AMX** (two cores of a virtual Zen 4, 117 GFLOP/s of f32 and 234 of bf16 a core; raw in
+//! `benches/results/layers/*zen4*`, border taps that are left out counted as done) the multiplications are the limit. Attack pass
+//! of ResNet-18 (CIFAR): 3x3 layers of stride 1 reach 95 to 98 % of the bf16 peak at 64 channels and, at smaller maps with more
+//! taps left out, 98 to 130; with stride 2 89 to 106 %, the first layer 39 %, all together 104 %. ResNet-20: most 86 to 88 % at 16
+//! channels, 92 to 98 % at 32. ResNet-50 at 224 pixels: 3x3 layers 76 to 96 %, 1x1 layers 69 to 83 % but for two of 36,
+//! all together 75 %. Inputs that a step does not have are not multiplied there. A pass of f32 with minimal filtering takes
+//! about as long; training passes, which have none, take half (ResNet-18) to two thirds of the time in bf16
+//! (`benches/results/precision/step*`), so `auto` is bf16.
 //!
 //! Streaming hints and other loop orders won nothing. Nor did minimal filtering, F(2x2, 3x3) with transforms rounded to bf16: with
 //! 2.25 times fewer multiplications single layers took as long as now from 128 channels on (0.99 to 1.15 times) and nearly twice as
