@@ -1,4 +1,4 @@
-//! Normalisation of one image between values of different layouts, where [`norm`] takes many images of one.
+//! Normalisation of one image between values of different layouts, where [`super::norm`] takes many images of one.
 
 use super::norm::{apply_plane, backward_plane, block_of, halves};
 use super::plane::ImageCells;
@@ -23,7 +23,7 @@ pub struct Apply<'a> {
     pub output: ImageCells<&'a mut [u16]>,
 }
 
-/// As [`norm::apply`], of one image between values of different layouts.
+/// As [`super::norm::apply`], of one image between values of different layouts.
 pub fn apply(isa: Isa, mut job: Apply<'_>) {
     let layout = &job.input.layout;
     job.output.assert_shape(layout);
@@ -65,7 +65,7 @@ pub struct Backward<'a> {
     pub input_gradient: ImageCells<&'a mut [u16]>,
 }
 
-/// As [`norm::backward_apply`], of one image between values of different layouts.
+/// As [`super::norm::backward_apply`], of one image between values of different layouts.
 pub fn backward(isa: Isa, coefficients: &BackwardCoefficients, job: Backward<'_>) {
     let Backward { input, output_gradient, adds, keeps, input_gradient } = job;
     let BackwardCoefficients { gradient_factor, input_factor, mean, shift } = coefficients;

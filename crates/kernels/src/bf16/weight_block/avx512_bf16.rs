@@ -16,13 +16,15 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent) {
         unsafe {
             match extent.columns {
                 1 => sums::<LANES, 1>(block, panel, 0),
-                2 => [0, OUTPUTS]
-                    .into_iter()
-                    .for_each(|first| sums::<OUTPUTS, 2>(block, panel, first)),
+                2 => {
+                    for first in [0, OUTPUTS] {
+                        sums::<OUTPUTS, 2>(block, panel, first);
+                    }
+                }
                 COLUMNS => {
-                    [0, OUTPUTS]
-                        .into_iter()
-                        .for_each(|first| sums::<OUTPUTS, COLUMNS>(block, panel, first));
+                    for first in [0, OUTPUTS] {
+                        sums::<OUTPUTS, COLUMNS>(block, panel, first);
+                    }
                 }
                 columns => panic!("a block of {columns} columns"),
             }
