@@ -92,6 +92,18 @@ fn cells(
     CellLayout { channels, height: side.0, width: side.1, images, border, columns }
 }
 
+/// A pass's results `[images, height, width, padded(channels)]`.
+fn rows_of(isa: Isa, job: &Convolve<'_>, target: &CellLayout, relu: Relu) -> Vec<f32> {
+    let mut written = vec![0; target.len(job.images)];
+    let epilogue = Epilogue::Activate { relu, mask: None };
+    let destination = Destination::Cells { target: &mut written, add: Addend::Nothing, epilogue };
+    convolve(isa, job, destination, &mut Workspace::default());
+    let stride = padded(target.channels);
+    let mut rows = vec![0.0; job.images * target.height * target.width * stride];
+    from_cells(isa, target, job.images, stride, &written, &mut rows);
+    rows
+}
+
 /// A pass over all images of a source.
 fn all<'a>(
     table: &'a Table,
@@ -360,28 +372,15 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
                 }
             });
         }
-        let mut written = vec![0; layout.len(images)];
-        convolve(
-            isa,
-            &all(&table, &packed, images, &read),
-            Destination::Cells {
-                target: &mut written,
-                add: Addend::Nothing,
-                epilogue: Epilogue::Activate { relu: Relu::Yes, mask: None },
-            },
-            &mut Workspace::default(),
-        );
-        let mut rows = vec![0.0; images * 49 * 40];
-        from_cells(isa, &layout, images, 40, &written, &mut rows);
-        rows
+        rows_of(isa, &all(&table, &packed, images, &read), &layout, Relu::Yes)
     };
     for isa in Isa::available() {
         let together = run(isa, &input, 6, 16);
         for group in [1, 4, 16] {
             for image in 0..6 {
-                let own = image * 49 * 40..(image + 1) * 49 * 40;
-                let alone = run(isa, &input[own.clone()], 1, group);
-                assert_eq!(alone, together[own], "image {image}, groups of {group}, {isa}");
+                let of = |channels: usize| image * 49 * channels..(image + 1) * 49 * channels;
+                let alone = run(isa, &input[of(40)], 1, group);
+                assert!(alone == together[of(48)], "image {image}, groups of {group}, {isa}");
             }
         }
     }
@@ -508,20 +507,7 @@ fn an_output_has_the_same_bits_however_many_there_are() {
                 .expect("windows at distance 1 over columns together");
             let own = &weights[..outputs * inputs * 9];
             let packed = pack(isa, &shape, own, &pass, Direction::Forward, Source::Cells(source));
-            let mut written = vec![0; target.len(images)];
-            convolve(
-                isa,
-                &all(&table, &packed, images, &read),
-                Destination::Cells {
-                    target: &mut written,
-                    add: Addend::Nothing,
-                    epilogue: Epilogue::Activate { relu: Relu::No, mask: None },
-                },
-                &mut Workspace::default(),
-            );
-            let mut rows = vec![0.0; images * side.0 * side.1 * padded(outputs)];
-            from_cells(isa, &target, images, padded(outputs), &written, &mut rows);
-            rows
+            rows_of(isa, &all(&table, &packed, images, &read), &target, Relu::No)
         };
         let expected = run(most);
         assert!(expected.iter().any(|&x| x != 0.0));

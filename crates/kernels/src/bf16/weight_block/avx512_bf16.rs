@@ -15,20 +15,24 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent) {
         // SAFETY: by the caller's promise.
         unsafe {
             match extent.columns {
-                1 => sums::<LANES, 1>(block, panel, 0),
-                2 => {
-                    for first in [0, OUTPUTS] {
-                        sums::<OUTPUTS, 2>(block, panel, first);
-                    }
-                }
-                COLUMNS => {
-                    for first in [0, OUTPUTS] {
-                        sums::<OUTPUTS, COLUMNS>(block, panel, first);
-                    }
-                }
+                1 => sums::<LANES, 1>(block, panel),
+                2 => sums::<OUTPUTS, 2>(block, panel),
+                COLUMNS => sums::<OUTPUTS, COLUMNS>(block, panel),
                 columns => panic!("a block of {columns} columns"),
             }
         }
+    }
+}
+
+/// Sums of a panel in `C` columns, `O` output channels at a time.
+///
+/// # Safety
+/// As [`super::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn sums<const O: usize, const C: usize>(block: &Block<'_>, panel: usize) {
+    for first in (0..LANES).step_by(O) {
+        // SAFETY: by the caller's promise.
+        unsafe { some::<O, C>(block, panel, first) };
     }
 }
 
@@ -37,7 +41,7 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent) {
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn sums<const O: usize, const C: usize>(block: &Block<'_>, panel: usize, first: usize) {
+unsafe fn some<const O: usize, const C: usize>(block: &Block<'_>, panel: usize, first: usize) {
     // SAFETY: by the caller's promise.
     unsafe {
         let place =
