@@ -228,7 +228,7 @@ impl CellRecord {
     pub fn parse(text: &[u8], path: &Path) -> Result<Self, StudyError> {
         serde_json::from_slice(text).map_err(|error| StudyError::Record {
             path: path.to_path_buf(),
-            message: error.to_string(),
+            message: format!("{error}\n  hint: delete the record and run the study again, which runs that cell alone"),
         })
     }
 }
