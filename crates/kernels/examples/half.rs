@@ -40,7 +40,8 @@ fn main() {
     let source = layout(inputs, side, columns, group);
     let out = shape.out_height();
     let target = layout(outputs, out, Columns::Together, group);
-    let pass = forward_pass(&shape);
+    let pass = forward_pass(&shape).on(isa, &source, outputs);
+    let algorithm = pass.algorithm;
     let table = Table::new(&pass, Source::Cells(source), target, target, target).expect("suits");
     let weights = random(outputs * inputs * kernel * kernel);
     let packed = pack(isa, &shape, &weights, &pass, Direction::Forward, Source::Cells(source));
@@ -77,7 +78,7 @@ fn main() {
     let executed = 2.0 * table.multiply_adds(outputs) as f64 * images as f64;
     let nominal = 2.0 * (images * out * out * outputs * inputs * kernel * kernel) as f64;
     println!(
-        "{isa}: {:.3} ms, executed {:.0} GFLOP/s, nominal {:.0} GFLOP/s",
+        "{isa}, {algorithm:?}: {:.3} ms, executed {:.0} GFLOP/s, nominal {:.0} GFLOP/s",
         1e3 * best,
         executed / best / 1e9,
         nominal / best / 1e9

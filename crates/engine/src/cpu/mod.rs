@@ -92,11 +92,11 @@ impl Shared {
     }
 
     /// What is kept of this graph in half precision; of another it is dropped.
-    fn half_plans(&self, graph: &network::Graph) -> Arc<half::Plans> {
+    fn half_plans(&self, isa: Isa, graph: &network::Graph) -> Arc<half::Plans> {
         let mut kept = self.half.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*kept {
             Some(plans) if plans.is_of(graph) => Arc::clone(plans),
-            _ => Arc::clone(kept.insert(Arc::new(half::Plans::new(graph)))),
+            _ => Arc::clone(kept.insert(Arc::new(half::Plans::new(graph, isa)))),
         }
     }
 

@@ -4,8 +4,10 @@
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512_bf16;
+mod filtered;
 mod portable;
 
+use super::Algorithm;
 use super::epilogue::Pending;
 use super::table::Step;
 use crate::Isa;
@@ -23,6 +25,8 @@ pub(crate) struct Block<'a> {
     /// Bytes between two rows of a tile.
     pub pitch: usize,
     pub steps: &'a [Step],
+    /// How their inputs are multiplied.
+    pub algorithm: Algorithm,
     /// Pairs of inputs of each step that hold anything; weights of the others are zero.
     pub input_pairs: usize,
     /// Outputs that exist, of all panels of the pass; weights and starts of the others are zero.
@@ -80,12 +84,13 @@ impl Extent {
 /// Writes `bias + sum` of every pixel and output.
 ///
 /// # Safety
-/// Every step of every tile must be readable for 16 rows of 32 numbers, every step's weights and 32 biases too, and the
-/// processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
+/// Every step of every tile must be readable for 16 rows of 32 numbers (24 if filtered), every step's weights and 32 biases too,
+/// and the processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
 pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.
     unsafe {
         match isa {
+            _ if block.algorithm == Algorithm::Filtered => filtered::run(isa, block, extent, sums),
             Isa::Portable => portable::run(block, extent, sums),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => portable::avx2(block, extent, sums),
@@ -116,7 +121,9 @@ pub(crate) unsafe fn run_while(
     unsafe {
         match (isa, extent) {
             #[cfg(target_arch = "x86_64")]
-            (Isa::Amx, Extent::TwoByTwo) if block.steps.len() >= amx::HIDING => {
+            (Isa::Amx, Extent::TwoByTwo)
+                if block.steps.len() >= amx::HIDING && block.algorithm == Algorithm::Direct =>
+            {
                 amx::run_while(block, sums, pending);
             }
             _ => {

@@ -2,8 +2,9 @@
 
 use super::block::{self, Block, Extent, Fetch, Sums};
 use super::epilogue::{Epilogue, Kind, Pending, Rows};
+use super::filter::fill;
 use super::pack::{PANEL, PackedHalf};
-use super::table::{Member, OPERANDS, TOGETHER, Table, Tile};
+use super::table::{Member, OPERANDS, Reads, TOGETHER, Table, Tile};
 use super::{CELL, Lines, TILE, to_f32};
 use crate::{Isa, LANES};
 use std::ops::Range;
@@ -13,11 +14,17 @@ use std::ops::Range;
 pub struct Workspace {
     sums: Box<[Sums; 2]>,
     bias: Lines<f32>,
+    /// Transformed inputs of filtered passes.
+    patches: Lines<u16>,
 }
 
 impl Default for Workspace {
     fn default() -> Self {
-        Self { sums: Box::new([const { Sums([0.0; 1024]) }; 2]), bias: Lines::zeros(0) }
+        Self {
+            sums: Box::new([const { Sums([0.0; 1024]) }; 2]),
+            bias: Lines::zeros(0),
+            patches: Lines::zeros(0),
+        }
     }
 }
 
@@ -90,7 +97,7 @@ pub enum Addend<'a> {
 impl Convolve<'_> {
     /// Groups of the source.
     fn groups(&self) -> Range<usize> {
-        let each = self.table.source.images();
+        let each = self.table.reads.images();
         self.first / each..self.first / each + self.images.div_ceil(each)
     }
 
@@ -110,16 +117,17 @@ impl Convolve<'_> {
 
     /// Asserts what everything unsafe below rests on.
     fn check(&self) {
-        let (groups, each) = (self.groups(), self.table.source.images());
+        let (groups, each) = (self.groups(), self.table.reads.images());
         assert_eq!(self.first % each, 0, "an image within its group");
-        let group = self.table.source.group() as i64;
+        let group = self.table.reads.group() as i64;
         let (first, last) = (groups.start as i64 * group, (groups.end as i64 - 1) * group);
         assert!(first + self.table.reach.0 >= 0, "a tile begins before its source");
         assert!(
             groups.is_empty() || last + self.table.reach.1 <= self.source.len() as i64,
             "a tile ends beyond its source"
         );
-        let highest = self.table.steps.iter().map(|step| step.weights as usize + 1).max();
+        let (_, each) = self.table.reads.products();
+        let highest = self.table.steps.iter().map(|step| step.weights as usize + each).max();
         match self.weights {
             Weights::Packed(weights) => {
                 assert!(highest.unwrap_or(0) <= weights.steps, "weights of another pass");
@@ -137,15 +145,15 @@ impl Convolve<'_> {
     /// Asserts that an operand has all cells that the groups touch, each of `numbers` numbers.
     fn check_operand(&self, operand: usize, length: usize, numbers: usize) {
         let layout = self.table.operands[operand];
-        let images = self.firsts[operand] + self.groups().len() * self.table.source.images();
+        let images = self.firsts[operand] + self.groups().len() * self.table.reads.images();
         assert!(
             layout.groups(images) * layout.group_cells() * numbers <= length,
             "operand {operand} of a convolution: {length} numbers for {images} images of {layout:?}"
         );
         assert!(self.panels().div_ceil(2) <= layout.blocks(), "channels of operand {operand}");
         // Rows of a group that spreads over several of the operand's were listed from a group's start.
-        let spreads = self.table.source.images() > layout.images;
-        let aligned = if spreads { layout.images } else { self.table.source.images() };
+        let spreads = self.table.reads.images() > layout.images;
+        let aligned = if spreads { layout.images } else { self.table.reads.images() };
         assert_eq!(self.firsts[operand] % aligned, 0, "first image of operand {operand}");
     }
 }
@@ -156,10 +164,30 @@ impl Convolve<'_> {
 pub fn convolve(
     isa: Isa,
     job: &Convolve<'_>,
-    mut destination: Destination<'_>,
+    destination: Destination<'_>,
     workspace: &mut Workspace,
 ) {
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
+    let Reads::Patches(layout) = &job.table.reads else {
+        return multiply(isa, job, destination, workspace);
+    };
+    let groups = job.groups();
+    let source = &job.source[groups.start * layout.cells.group_cells() * CELL..];
+    let mut patches = std::mem::take(&mut workspace.patches);
+    patches.reserve(layout.len(groups.len()));
+    fill(isa, layout, source, &mut patches[..groups.len() * layout.group()]);
+    let job = Convolve { source: &patches, first: 0, ..*job };
+    multiply(isa, &job, destination, workspace);
+    workspace.patches = patches;
+}
+
+/// The same with a source that the table's steps read as it lies.
+fn multiply(
+    isa: Isa,
+    job: &Convolve<'_>,
+    mut destination: Destination<'_>,
+    workspace: &mut Workspace,
+) {
     job.check();
     let panels = job.panels();
     let outputs = panels.next_multiple_of(2) * LANES;
@@ -238,7 +266,8 @@ struct Waiting {
 unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &mut Workspace) {
     let table = job.table;
     let panels = job.panels();
-    let group_numbers = table.source.group();
+    let group_numbers = table.reads.group();
+    let algorithm = table.reads.algorithm();
     let mut waiting: Option<Waiting> = None;
     let blocks: usize = job.rounds().map(|(_, together)| table.pairs[together - 1].len()).sum();
     let mut turn = 0;
@@ -248,7 +277,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
         let mut weights_soon = Soon::weights(job, panel + width, blocks);
         for (first, together) in job.rounds() {
             let operand_starts = std::array::from_fn(|group| {
-                let image = (first + group) * table.source.images() - job.first;
+                let image = (first + group) * table.reads.images() - job.first;
                 std::array::from_fn(|operand| {
                     let layout = &table.operands[operand];
                     let block = panel / 2 * layout.plane_cells();
@@ -281,6 +310,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                                 tiles,
                                 pitch,
                                 steps,
+                                algorithm,
                                 input_pairs: table.input_pairs,
                                 outputs: packed.outputs,
                                 weights,

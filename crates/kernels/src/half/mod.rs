@@ -45,6 +45,7 @@ mod convert;
 mod convolve;
 mod depth;
 mod epilogue;
+mod filter;
 mod layout;
 mod pack;
 mod pass;
@@ -62,7 +63,7 @@ pub use depth::SpaceToDepth;
 pub use epilogue::Epilogue;
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack, pack_into};
-pub use pass::{HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
+pub use pass::{Algorithm, HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
 pub use pool::{Firsts, Pool};
 pub use table::{Source, Table};
 

@@ -1,8 +1,9 @@
 //! Weights as the blocks read them: panels of 16 outputs, pairs of inputs side by side.
 
 use super::convert::from_f32;
+use super::filter::{COLUMNS, Expanded, POSITIONS};
 use super::turn::Turned;
-use super::{CELL, HalfPass, Lines};
+use super::{Algorithm, CELL, HalfPass, Lines};
 use crate::{ConvolutionShape, Isa, LANES};
 use std::ops::Range;
 
@@ -91,8 +92,13 @@ pub fn pack_into(
         Direction::Backward => (shape.out_channels, shape.in_channels),
     };
     let window = shape.kernel * shape.kernel;
-    let taps: Vec<usize> =
-        pass.taps.iter().map(|tap| tap.weight.0 * shape.kernel + tap.weight.1).collect();
+    let filtered = pass.algorithm == Algorithm::Filtered;
+    let taps: Vec<usize> = match pass.algorithm {
+        Algorithm::Direct => {
+            pass.taps.iter().map(|tap| tap.weight.0 * shape.kernel + tap.weight.1).collect()
+        }
+        Algorithm::Filtered => (0..pass.taps.len() / COLUMNS * POSITIONS).collect(),
+    };
     let (reads, steps) = match from {
         super::Source::Cells(_) => (Reads::Cells, inputs.div_ceil(CELL) * taps.len()),
         super::Source::Strip(_) => (Reads::Strip, shape.kernel),
@@ -101,6 +107,7 @@ pub fn pack_into(
     let mut values = storage(panels * steps * PANEL);
     assert_eq!(values.len(), panels * steps * PANEL, "storage of packed weights");
     let mut turned = Turned::default();
+    let mut expanded = Expanded::default();
     let whole = inputs.is_multiple_of(CELL) && outputs.is_multiple_of(LANES);
     if !whole || reads == Reads::Strip {
         values.fill(0);
@@ -125,6 +132,12 @@ pub fn pack_into(
         for panel in 0..width {
             let first = (2 * pair + panel) * LANES;
             let own = first..outputs.min(first + LANES);
+            let (tensor, weights, own) = if filtered {
+                let tensor = expanded.fill(isa, weights, tensor, (pass, shape.kernel), own.clone());
+                (tensor, &expanded.values[..], 0..own.len())
+            } else {
+                (tensor, weights, own)
+            };
             let place = Place { first: start + panel * PANEL, between: width * PANEL };
             match reads {
                 Reads::Cells if whole => {

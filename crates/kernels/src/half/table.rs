@@ -1,7 +1,8 @@
 //! A convolution as data: where each tile begins, and which steps it takes.
 
+use super::filter::{POSITIONS, PatchLayout, STRIPS};
 use super::pack::fits_strip;
-use super::{CELL, CellLayout, Columns, HalfPass, StripLayout, TILE};
+use super::{Algorithm, CELL, CellLayout, Columns, HalfPass, StripLayout, TILE};
 use crate::ConvolutionShape;
 use std::collections::HashMap;
 
@@ -34,6 +35,49 @@ impl Source {
     /// Whether a convolution of this shape may read a strip.
     pub fn strip_suits(shape: &ConvolutionShape) -> bool {
         fits_strip(shape)
+    }
+}
+
+/// What the products of a pass read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The source as it lies.
+    Source(Source),
+    /// Its cells, transformed.
+    Patches(PatchLayout),
+}
+
+impl Reads {
+    /// Images of one group.
+    pub fn images(&self) -> usize {
+        match self {
+            Self::Source(source) => source.images(),
+            Self::Patches(layout) => layout.cells.images,
+        }
+    }
+
+    /// Numbers of one group.
+    pub fn group(&self) -> usize {
+        match self {
+            Self::Source(source) => source.group(),
+            Self::Patches(layout) => layout.group(),
+        }
+    }
+
+    /// How they are multiplied.
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Source(_) => Algorithm::Direct,
+            Self::Patches(_) => Algorithm::Filtered,
+        }
+    }
+
+    /// Rows of inputs that one step multiplies, and the steps of [`super::PackedHalf`] that it takes.
+    pub fn products(&self) -> (usize, usize) {
+        match self {
+            Self::Source(_) => (TILE, 1),
+            Self::Patches(_) => (STRIPS * POSITIONS, POSITIONS),
+        }
     }
 }
 
@@ -93,10 +137,11 @@ impl RowCells {
 
 /// A step has 32 inputs, of which a strip uses a kernel's row and narrow cells their channels. The rest meets zeros, which
 /// change no sum (see [`super`]); AMX, whose instruction takes all 32 at once, multiplies them too.
-fn input_pairs(pass: &HalfPass, source: Source) -> usize {
-    let used = match source {
-        Source::Cells(layout) => layout.channels,
-        Source::Strip(layout) => {
+fn input_pairs(pass: &HalfPass, reads: Reads) -> usize {
+    let used = match reads {
+        Reads::Source(Source::Cells(layout)) => layout.channels,
+        Reads::Patches(layout) => layout.cells.channels,
+        Reads::Source(Source::Strip(layout)) => {
             let columns = pass.taps.iter().map(|tap| tap.weight.1 + 1).max().unwrap_or(0);
             columns * layout.channels
         }
@@ -110,7 +155,7 @@ pub(crate) const OPERANDS: usize = 3;
 /// A pass over fixed layouts.
 #[derive(Clone, Debug)]
 pub struct Table {
-    pub(crate) source: Source,
+    pub(crate) reads: Reads,
     /// Layouts of target, addend and mask.
     pub(crate) operands: [CellLayout; OPERANDS],
     /// Bytes between two rows of a tile.
@@ -140,6 +185,11 @@ impl Table {
         add: CellLayout,
         mask: CellLayout,
     ) -> Option<Self> {
+        let operands = [target, add, mask];
+        if let (Algorithm::Filtered, Source::Cells(layout)) = (pass.algorithm, source) {
+            return (layout.columns == Columns::Together)
+                .then(|| Self::filtered(pass, layout, operands));
+        }
         let steps = pass.source_step;
         let spread = pass.taps.iter().any(|tap| tap.column != 0);
         let (runs, pitch) = match source {
@@ -152,38 +202,54 @@ impl Table {
                 _ => return None,
             },
         };
-        let mut table = Self {
-            source,
-            operands: [target, add, mask],
+        let mut table = Self::empty(pass, Reads::Source(source), operands, pitch);
+        let mut classes = HashMap::new();
+        for row in 0..pass.height {
+            for &(first, step) in &runs {
+                table.row(pass, source, row, first, step, &mut classes);
+            }
+        }
+        Some(table.finish())
+    }
+
+    /// Without tiles; `pitch` is the distance of a tile's rows in numbers.
+    pub(super) fn empty(
+        pass: &HalfPass,
+        reads: Reads,
+        operands: [CellLayout; OPERANDS],
+        pitch: usize,
+    ) -> Self {
+        Self {
+            reads,
+            operands,
             pitch: 2 * pitch,
             steps: Vec::new(),
-            input_pairs: input_pairs(pass, source),
+            input_pairs: input_pairs(pass, reads),
             classes: Vec::new(),
             tiles: Vec::new(),
             pairs: std::array::from_fn(|_| Vec::new()),
             rows: Vec::new(),
             reach: (0, 0),
-        };
-        let mut classes = HashMap::new();
-        for row in 0..pass.height {
-            for &(first, step) in &runs {
-                table.row(pass, row, first, step, &mut classes);
-            }
         }
-        table.pairs = std::array::from_fn(|groups| table.pair(groups as u32 + 1));
-        Some(table)
+    }
+
+    /// With its tiles in twos.
+    pub(super) fn finish(self) -> Self {
+        let pairs = std::array::from_fn(|groups| self.pair(groups as u32 + 1));
+        Self { pairs, ..self }
     }
 
     /// Tiles over one row of the grid, or over every `step`-th column of it.
     fn row(
         &mut self,
         pass: &HalfPass,
+        source: Source,
         row: usize,
         first: usize,
         step: usize,
         classes: &mut HashMap<Vec<bool>, u16>,
     ) {
-        let images = self.source.images();
+        let images = source.images();
         let columns = (first..pass.width).step_by(step).count();
         let pixels = columns * images;
         for start in (0..pixels).step_by(TILE) {
@@ -196,15 +262,15 @@ impl Table {
                 .taps
                 .iter()
                 .map(|tap| {
-                    self.sees(pass, row, (0..count).map(|r| pixel(r).0), tap.row, tap.column)
+                    sees(pass, source, row, (0..count).map(|r| pixel(r).0), tap.row, tap.column)
                 })
                 .collect();
             let (column, image) = pixel(0);
-            let source = self.origin(pass, row, column, image);
+            let begins = origin(pass, source, row, column, image);
             let next = classes.len() as u16;
             let class = *classes.entry(seen).or_insert_with_key(|seen| {
                 let begin = self.steps.len();
-                self.list(pass, column, seen);
+                self.list(pass, source, column, seen);
                 self.classes.push(begin..self.steps.len());
                 next
             });
@@ -213,7 +279,7 @@ impl Table {
                 .map(|s| i64::from(s.input) / 2)
                 .collect();
             for shift in lists {
-                let from = source as i64 + shift;
+                let from = begins as i64 + shift;
                 self.reach.0 = self.reach.0.min(from);
                 self.reach.1 = self
                     .reach
@@ -221,47 +287,16 @@ impl Table {
                     .max(from + (TILE - 1) as i64 * self.pitch as i64 / 2 + CELL as i64);
             }
             let places = std::array::from_fn(|operand| {
-                self.place(pass, operand, row, (0..count).map(pixel).collect())
+                self.place(pass, operand, row, &(0..count).map(pixel).collect::<Vec<_>>())
             });
             let valid = if count == TILE { u16::MAX } else { (1 << count) - 1 };
-            self.tiles.push(Tile { source: source as i32, class, valid, places });
-        }
-    }
-
-    /// Whether a tap of this tile meets the image at all.
-    fn sees(
-        &self,
-        pass: &HalfPass,
-        row: usize,
-        mut columns: impl Iterator<Item = usize>,
-        down: isize,
-        right: isize,
-    ) -> bool {
-        let (height, width) = match self.source {
-            Source::Cells(layout) => (layout.height, layout.width),
-            Source::Strip(layout) => (layout.height, layout.width),
-        };
-        let inside = |at: isize, length: usize| at >= 0 && (at as usize) < length;
-        inside((row * pass.source_step) as isize + down, height)
-            && columns.any(|column| inside((column * pass.source_step) as isize + right, width))
-    }
-
-    /// The number at which a tile begins, before a step's shift.
-    fn origin(&self, pass: &HalfPass, row: usize, column: usize, image: usize) -> usize {
-        let (row, column) = (row * pass.source_step, column * pass.source_step);
-        match self.source {
-            Source::Cells(layout) => {
-                layout.cell(0, column as isize, image) * CELL + row * layout.row_cells() * CELL
-            }
-            Source::Strip(layout) => {
-                row * layout.row() + (column + layout.border) * layout.channels
-            }
+            self.tiles.push(Tile { source: begins as i32, class, valid, places });
         }
     }
 
     /// The steps of the taps that are seen: channel blocks outside, so that a tile stays in the nearest cache for all taps.
-    fn list(&mut self, pass: &HalfPass, column: usize, seen: &[bool]) {
-        match self.source {
+    fn list(&mut self, pass: &HalfPass, source: Source, column: usize, seen: &[bool]) {
+        match source {
             Source::Cells(layout) => {
                 let at = (column * pass.source_step) as isize;
                 for block in 0..layout.blocks() {
@@ -296,12 +331,12 @@ impl Table {
     }
 
     /// Where pixels of a tile lie in an operand.
-    fn place(
+    pub(super) fn place(
         &mut self,
         pass: &HalfPass,
         operand: usize,
         row: usize,
-        pixels: Vec<(usize, usize)>,
+        pixels: &[(usize, usize)],
     ) -> Place {
         let layout = self.operands[operand];
         let cell = |&(column, image): &(usize, usize)| {
@@ -311,7 +346,7 @@ impl Table {
         };
         let first = cell(&pixels[0]);
         let mut list = [0; TILE];
-        for (distance, pixel) in list.iter_mut().zip(&pixels) {
+        for (distance, pixel) in list.iter_mut().zip(pixels) {
             *distance = (cell(pixel) as i64 - first as i64) as u32;
         }
         let known = self.rows.iter().position(|rows| rows.cells == list);
@@ -345,6 +380,36 @@ impl Table {
     pub fn multiply_adds(&self, outputs: usize) -> u64 {
         let steps: usize =
             self.tiles.iter().map(|tile| self.classes[tile.class as usize].len()).sum();
-        (steps * TILE * CELL * outputs.next_multiple_of(crate::LANES) / self.source.images()) as u64
+        let products = steps * self.reads.products().0 * CELL;
+        (products * outputs.next_multiple_of(crate::LANES) / self.reads.images()) as u64
+    }
+}
+
+/// Whether a tap of this tile meets the image at all.
+fn sees(
+    pass: &HalfPass,
+    source: Source,
+    row: usize,
+    mut columns: impl Iterator<Item = usize>,
+    down: isize,
+    right: isize,
+) -> bool {
+    let (height, width) = match source {
+        Source::Cells(layout) => (layout.height, layout.width),
+        Source::Strip(layout) => (layout.height, layout.width),
+    };
+    let inside = |at: isize, length: usize| at >= 0 && (at as usize) < length;
+    inside((row * pass.source_step) as isize + down, height)
+        && columns.any(|column| inside((column * pass.source_step) as isize + right, width))
+}
+
+/// The number at which a tile begins, before a step's shift.
+fn origin(pass: &HalfPass, source: Source, row: usize, column: usize, image: usize) -> usize {
+    let (row, column) = (row * pass.source_step, column * pass.source_step);
+    match source {
+        Source::Cells(layout) => {
+            layout.cell(0, column as isize, image) * CELL + row * layout.row_cells() * CELL
+        }
+        Source::Strip(layout) => row * layout.row() + (column + layout.border) * layout.channels,
     }
 }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 /// One AVX-512 register.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(__m512);
+pub(crate) struct Avx512(pub __m512);
 
 impl Vector for Avx512 {
     #[inline(always)]

@@ -36,7 +36,7 @@ impl HalfFrozen {
     /// Packs on the current pool.
     pub fn new(engine: &CpuEngine, network: &Network, domain: Domain) -> Result<Self, EngineError> {
         engine.shared.begin(&network.graph);
-        let plans = engine.shared.half_plans(&network.graph);
+        let plans = engine.shared.half_plans(engine.isa, &network.graph);
         let network =
             network::fold::fold_in(network, domain, |length| engine.shared.buffers.take(length))?;
         let program = Program::fused(&network, Fuse::Relus)?;

@@ -1,10 +1,11 @@
 //! How gradients go back: for every step, which passes run, what they add to, and which mask completes a gradient.
 
 use super::super::lower::{Operation, Program};
-use super::plan::{Room, Slots, convolution_shape, depth};
+use super::plan::{Room, Slots, backward, convolution_shape, depth};
 use super::stages::Kind;
 use super::values::{Place, Scope, Uses};
-use kernels::half::{CellLayout, Source, Table, backward_passes, pointwise_pass};
+use kernels::Isa;
+use kernels::half::{CellLayout, Source, Table, pointwise_pass};
 use network::Activation;
 
 /// One piece of a step's backward.
@@ -76,7 +77,9 @@ pub(crate) struct Gradients {
     pub by_images: Option<usize>,
 }
 
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn plan(
+    isa: Isa,
     program: &Program,
     uses: &Uses,
     places: &[Place],
@@ -113,7 +116,8 @@ pub(crate) fn plan(
                     .as_ref()
                     .map_or_else(|| convolution_shape(program, step), |depth| depth.shape);
                 let target = depth.map_or(places[step.input].gradient, |depth| depth.layout());
-                let tables = backward_passes(&shape).into_iter().map(|pass| {
+                let passes = backward(isa, &shape, places[step.output].gradient);
+                let tables = passes.into_iter().map(|pass| {
                     // Where no tap leads, zeros are added to what is there, or written.
                     let idle = pass.taps.is_empty() && to.adds && (to.kept || !to.keeps);
                     (!idle).then(|| table(&pass, places[step.output].gradient, target))

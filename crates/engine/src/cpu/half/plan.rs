@@ -4,8 +4,11 @@ use super::super::lower::{Operation, Program, Step};
 use super::gradients::{self, Backward};
 use super::stages::{Kind, Stage, kind, stages};
 use super::values::{Place, Scope, Uses, places, read_again};
-use kernels::ConvolutionShape;
-use kernels::half::{HalfPass, Pool, Source, SpaceToDepth, Table, forward_pass, pointwise_pass};
+use kernels::half::{
+    CellLayout, HalfPass, Pool, Source, SpaceToDepth, Table, backward_passes, forward_pass,
+    pointwise_pass,
+};
+use kernels::{ConvolutionShape, Isa};
 use network::Activation;
 use std::collections::HashMap;
 
@@ -42,7 +45,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// `images` is a power of two.
-    pub fn new(program: &Program, images: usize) -> Self {
+    pub fn new(isa: Isa, program: &Program, images: usize) -> Self {
         let mut stages = stages(program, images);
         let uses = Uses::new(program);
         let places = places(program, &stages, &uses);
@@ -60,9 +63,10 @@ impl Plan {
             Scope::Stage => stages[stage].images,
         };
         let value_slots = forward_slots(program, &uses, &places, &kinds, &of, &room, &mut slots);
-        let gradients = gradients::plan(program, &uses, &places, &kinds, &of, &room, &mut slots);
+        let gradients =
+            gradients::plan(isa, program, &uses, &places, &kinds, &of, &room, &mut slots);
         let forward = program.steps.iter().zip(&kinds);
-        let forward = forward.map(|(step, kind)| forward_table(program, &places, step, *kind));
+        let forward = forward.map(|(step, kind)| forward_table(isa, program, &places, step, *kind));
         let mask = |value: usize| {
             let made = uses.producer[value].map(|index| &program.steps[index])?;
             let place = &places[value];
@@ -122,6 +126,21 @@ pub(crate) fn depth(program: &Program, places: &[Place], step: &Step) -> Option<
     strip.then(|| SpaceToDepth::of(&convolution_shape(program, step))).flatten()
 }
 
+/// The forward of a convolution from a value that lies so.
+pub(crate) fn forward(isa: Isa, shape: &ConvolutionShape, source: Source) -> HalfPass {
+    let pass = forward_pass(shape);
+    match source {
+        Source::Cells(layout) => pass.on(isa, &layout, shape.out_channels),
+        Source::Strip(_) => pass,
+    }
+}
+
+/// The backward by data of a convolution from gradients that lie so.
+pub(crate) fn backward(isa: Isa, shape: &ConvolutionShape, source: CellLayout) -> Vec<HalfPass> {
+    let passes = backward_passes(shape).into_iter();
+    passes.map(|pass| pass.on(isa, &source, shape.in_channels)).collect()
+}
+
 fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {
     let Operation::MaxPool { kernel, stride, padding } = step.operation else { return None };
     let own = kind(program, step) == Kind::Pool;
@@ -132,10 +151,18 @@ fn pool(program: &Program, places: &[Place], step: &Step) -> Option<Pool> {
     })
 }
 
-fn forward_table(program: &Program, places: &[Place], step: &Step, kind: Kind) -> Option<Table> {
+fn forward_table(
+    isa: Isa,
+    program: &Program,
+    places: &[Place],
+    step: &Step,
+    kind: Kind,
+) -> Option<Table> {
     let pass: HalfPass = match kind {
         Kind::Wide | Kind::Pool | Kind::Norm | Kind::Smooth => return None,
-        Kind::Convolution => forward_pass(&convolution_shape(program, step)),
+        Kind::Convolution => {
+            forward(isa, &convolution_shape(program, step), places[step.input].value)
+        }
         Kind::Pointwise => {
             let shape = program.values[step.output].shape;
             pointwise_pass(shape.height, shape.width)

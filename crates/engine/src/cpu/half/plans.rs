@@ -3,6 +3,7 @@
 use super::super::lower::Program;
 use super::plan::Plan;
 use super::workplace::Workplace;
+use kernels::Isa;
 use network::Graph;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Plans {
     graph: Graph,
+    isa: Isa,
     by_images: Mutex<HashMap<usize, Arc<Plan>>>,
     places: Mutex<Vec<Workplace>>,
 }
 
 impl Plans {
-    pub fn new(graph: &Graph) -> Self {
-        Self { graph: graph.clone(), by_images: Mutex::default(), places: Mutex::default() }
+    pub fn new(graph: &Graph, isa: Isa) -> Self {
+        Self { graph: graph.clone(), isa, by_images: Mutex::default(), places: Mutex::default() }
     }
 
     /// Whether this is about `graph`.
@@ -28,7 +30,9 @@ impl Plans {
     /// The plan for `images` images, a power of two; `program` is the lowered folded graph.
     pub fn plan(&self, program: &Program, images: usize) -> Arc<Plan> {
         let mut plans = lock(&self.by_images);
-        Arc::clone(plans.entry(images).or_insert_with(|| Arc::new(Plan::new(program, images))))
+        Arc::clone(
+            plans.entry(images).or_insert_with(|| Arc::new(Plan::new(self.isa, program, images))),
+        )
     }
 
     /// Buffers for a plan: some that a session has left, or new ones.

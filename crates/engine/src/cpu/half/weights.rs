@@ -2,12 +2,10 @@
 
 use super::super::buffers::BufferPool;
 use super::super::lower::{Operation, Program};
-use super::plan::{Plan, convolution_shape, depth};
+use super::plan::{Plan, backward, convolution_shape, depth, forward};
 use super::stages::Kind;
 use kernels::Isa;
-use kernels::half::{
-    CELL, Direction, PackedHalf, Source, backward_passes, forward_pass, pack_into,
-};
+use kernels::half::{CELL, Direction, PackedHalf, Source, pack_into};
 use network::Network;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -91,7 +89,7 @@ fn step(
                 other => panic!("{other:?} is no convolution"),
             };
             let source = plan.places[step.input].value;
-            let gradient = Source::Cells(plan.places[step.output].gradient);
+            let gradient = plan.places[step.output].gradient;
             let (back, back_weights) = match depth(program, &plan.places, step) {
                 Some(depth) => (depth.shape, Cow::Owned(depth.weights(&weights))),
                 None => (shape, Cow::Borrowed(&weights[..])),
@@ -100,12 +98,13 @@ fn step(
                 let storage = |length| buffers.take_cells(length);
                 pack_into(isa, shape, weights, pass, direction, source, storage)
             };
-            let passes = backward_passes(&back);
-            let backward = passes
-                .iter()
-                .map(|pass| pack(&back, &back_weights, pass, Direction::Backward, gradient));
+            let passes = backward(isa, &back, gradient);
+            let backward = passes.iter().map(|pass| {
+                pack(&back, &back_weights, pass, Direction::Backward, Source::Cells(gradient))
+            });
+            let pass = forward(isa, &shape, source);
             StepWeights::Convolution {
-                forward: pack(&shape, &weights, &forward_pass(&shape), Direction::Forward, source),
+                forward: pack(&shape, &weights, &pass, Direction::Forward, source),
                 backward: backward.collect(),
                 bias,
             }

@@ -53,7 +53,12 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
 /// # Safety
 /// 32 numbers at `input`, a panel at `weights`; at most 16 pairs.
 #[inline(always)]
-unsafe fn add_step(input: *const u16, weights: *const u16, pairs: usize, row: &mut [f32]) {
+pub(super) unsafe fn add_step(
+    input: *const u16,
+    weights: *const u16,
+    pairs: usize,
+    row: &mut [f32],
+) {
     for pair in 0..pairs {
         // SAFETY: by the caller's promise.
         unsafe {
