@@ -109,9 +109,10 @@ fn g20_with_nonlinearities_bf16_points_where_f32_does() {
             let (half_logits, half_gradient) = pass(&network, count, Precision::Bf16);
             let logits = distance(&half_logits.values, &logits.values);
             let gradient = distance(&half_gradient, &gradient);
-            // Where nothing has a kink, only rounding is left; the max pool of `resnet50` chooses.
+            // Where nothing has a kink, only rounding is left, more of it where 3x3 convolutions are
+            // filtered (2.1 % found in the first of them, 0.5 % with plain sums); the max pool of `resnet50` chooses.
             let smooth = activation != Activation::Relu && !name.starts_with("resnet50");
-            let bound = if smooth { 0.02 } else { 0.4 };
+            let bound = if smooth { 0.03 } else { 0.4 };
             assert!(
                 logits < 0.04 && gradient < bound,
                 "{name} {activation:?}: {logits:.4} {gradient:.4}"

@@ -7,7 +7,7 @@ use kernels::Relu;
 use kernels::half::*;
 use kernels::{ConvolutionShape, Isa, padded};
 
-/// Inputs, outputs, rows and columns: rows of a strip and less, of whole strips and of parts of one.
+/// Inputs, outputs, rows and columns: whole patches, parts of them, less than one.
 const SHAPES: [(usize, usize, (usize, usize)); 7] = [
     (32, 32, (8, 8)),
     (40, 72, (5, 7)),
@@ -91,11 +91,14 @@ fn both_directions_agree_with_sums_in_f64_for_every_layout_and_instruction_set()
                     |isa, found| {
                         let error = error(&found, &expected);
                         let what = format!("{shape:?} {direction:?} {source:?} {isa}");
-                        assert!(error < 0.007, "{what}: {error:.4}");
+                        assert!(error < 0.009, "{what}: {error:.4}");
                         // One wrong result among thousands would be lost in the mean.
                         for (at, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
                             let apart = (f64::from(found) - expected).abs();
-                            assert!(apart < 0.02 * scale, "{what}: {found} for {expected} at {at}");
+                            assert!(
+                                apart < 0.025 * scale,
+                                "{what}: {found} for {expected} at {at}"
+                            );
                         }
                     },
                 );
@@ -105,7 +108,7 @@ fn both_directions_agree_with_sums_in_f64_for_every_layout_and_instruction_set()
 }
 
 #[test]
-fn the_error_is_twice_that_of_plain_sums() {
+fn the_error_is_below_three_times_that_of_plain_sums() {
     let (inputs, outputs, side, images) = (128, 64, (8, 8), 4);
     let shape = shape(inputs, outputs, side, 3, 1);
     // As behind a ReLU; weights that bf16 does not hold.
@@ -116,7 +119,7 @@ fn the_error_is_twice_that_of_plain_sums() {
     let target = cells(outputs, side, 2, 1, Columns::Together);
     let read = filled(&source, images, &rows);
     let plain = forward_pass(&shape);
-    for (pass, bounds) in [(plain.clone(), 0.0015..0.0030), (filtered(plain), 0.0030..0.0055)] {
+    for (pass, bounds) in [(plain.clone(), 0.0015..0.0030), (filtered(plain), 0.0045..0.0065)] {
         let both = (&pass, Direction::Forward);
         each_isa(&shape, both, (source, target), &weights, (images, &read), |isa, found| {
             let error = error(&found, &expected);
@@ -162,27 +165,27 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn windows_of_three_at_distance_one_are_filtered_where_that_is_fewer_products() {
-    let chosen = |isa, inputs, outputs, width, kernel, stride, columns| {
-        let shape = shape(inputs, outputs, (8, width), kernel, stride);
-        let source = cells(inputs, (8, width), 1, 1, columns);
+    let chosen = |isa, inputs, outputs, side, kernel, stride, columns| {
+        let shape = shape(inputs, outputs, (side, side), kernel, stride);
+        let source = cells(inputs, (side, side), 1, 1, columns);
         forward_pass(&shape).on(isa, &source, outputs).algorithm
     };
     let (isa, together) = (Isa::Avx512Bf16, Columns::Together);
-    for width in [3, 4, 7, 8, 14, 32, 224] {
-        assert_eq!(chosen(isa, 16, 16, width, 3, 1, together), Algorithm::Filtered, "{width}");
+    for side in [4, 5, 7, 8, 14, 32, 224] {
+        assert_eq!(chosen(isa, 16, 16, side, 3, 1, together), Algorithm::Filtered, "{side}");
     }
-    for (inputs, outputs, width, kernel, stride, columns) in [
+    for (inputs, outputs, side, kernel, stride, columns) in [
         (16, 16, 8, 3, 2, Columns::Apart),
         (16, 16, 8, 1, 1, together),
         (16, 16, 8, 5, 1, together),
         (16, 3, 8, 3, 1, together),
         (12, 16, 8, 3, 1, together),
-        (16, 16, 2, 3, 1, together),
-        (16, 16, 5, 3, 1, together),
+        (16, 16, 1, 3, 1, together),
+        (16, 16, 3, 3, 1, together),
         (16, 16, 8, 3, 1, Columns::Apart),
     ] {
-        let chosen = chosen(isa, inputs, outputs, width, kernel, stride, columns);
-        assert_eq!(chosen, Algorithm::Direct, "{inputs} {outputs} {width} {kernel} {stride}");
+        let chosen = chosen(isa, inputs, outputs, side, kernel, stride, columns);
+        assert_eq!(chosen, Algorithm::Direct, "{inputs} {outputs} {side} {kernel} {stride}");
     }
     assert_eq!(chosen(Isa::Amx, 64, 64, 32, 3, 1, together), Algorithm::Direct);
 }

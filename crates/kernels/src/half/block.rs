@@ -22,7 +22,7 @@ pub(crate) struct Sums(pub [f32; 1024]);
 pub(crate) struct Block<'a> {
     /// First number of each tile, before a step's shift.
     pub tiles: [*const u16; 2],
-    /// Bytes between two rows of a tile.
+    /// Bytes between two rows of a tile; if filtered, of its patches.
     pub pitch: usize,
     pub steps: &'a [Step],
     /// How their inputs are multiplied.
@@ -84,7 +84,7 @@ impl Extent {
 /// Writes `bias + sum` of every pixel and output.
 ///
 /// # Safety
-/// Every step of every tile must be readable for 16 rows of 32 numbers (24 if filtered), every step's weights and 32 biases too,
+/// Every step of every tile must be readable for 16 rows of 32 numbers (24 for each row of the patches if filtered), every step's weights and 32 biases too,
 /// and the processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
 pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.

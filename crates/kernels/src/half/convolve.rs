@@ -2,7 +2,7 @@
 
 use super::block::{self, Block, Extent, Fetch, Sums};
 use super::epilogue::{Epilogue, Kind, Pending, Rows};
-use super::filter::fill;
+use super::filter::{Patches, fill};
 use super::pack::{PANEL, PackedHalf};
 use super::table::{Member, OPERANDS, Reads, TOGETHER, Table, Tile};
 use super::{CELL, Lines, TILE, to_f32};
@@ -15,7 +15,7 @@ pub struct Workspace {
     sums: Box<[Sums; 2]>,
     bias: Lines<f32>,
     /// Transformed inputs of filtered passes.
-    patches: Lines<u16>,
+    patches: Patches,
 }
 
 impl Default for Workspace {
@@ -23,7 +23,7 @@ impl Default for Workspace {
         Self {
             sums: Box::new([const { Sums([0.0; 1024]) }; 2]),
             bias: Lines::zeros(0),
-            patches: Lines::zeros(0),
+            patches: Patches::default(),
         }
     }
 }
@@ -94,7 +94,40 @@ pub enum Addend<'a> {
     Other(&'a [u16]),
 }
 
-impl Convolve<'_> {
+impl Workspace {
+    /// Takes over a job's bias.
+    fn start_from(&mut self, job: &Convolve<'_>) {
+        let outputs = job.panels().next_multiple_of(2) * LANES;
+        if self.bias.len() < outputs {
+            self.bias = Lines::zeros(outputs);
+        }
+        self.bias.fill(0.0);
+        let bias = job.bias.unwrap_or(&[]);
+        assert!(bias.len() <= job.panels() * LANES, "bias of {} outputs", bias.len());
+        self.bias.iter_mut().zip(bias).for_each(|(start, &bias)| *start = sum_start(bias));
+    }
+}
+
+impl<'a> Convolve<'a> {
+    /// The same job in parts of so many images that their patches, of `group` numbers for a group, stay in the second-level
+    /// cache; weights that do not are read again for each part, so that its patches are as much as they.
+    fn parts(&self, group: usize) -> impl Iterator<Item = Convolve<'a>> {
+        /// Numbers, a quarter of the smallest second-level cache with bf16 products.
+        const NEAR: usize = 1 << 17;
+        let weights = match self.weights {
+            Weights::Packed(weights) => weights.values.len(),
+            Weights::Channels(_) => 0,
+        };
+        let each = (weights.max(NEAR) / group).max(1) * self.table.reads.images();
+        let job = *self;
+        (0..self.images).step_by(each).map(move |done| Convolve {
+            images: each.min(job.images - done),
+            first: job.first + done,
+            firsts: job.firsts.map(|first| first + done),
+            ..job
+        })
+    }
+
     /// Groups of the source.
     fn groups(&self) -> Range<usize> {
         let each = self.table.reads.images();
@@ -164,80 +197,30 @@ impl Convolve<'_> {
 pub fn convolve(
     isa: Isa,
     job: &Convolve<'_>,
-    destination: Destination<'_>,
-    workspace: &mut Workspace,
-) {
-    assert!(isa.is_available(), "{isa} kernels on a processor without them");
-    let Reads::Patches(layout) = &job.table.reads else {
-        return multiply(isa, job, destination, workspace);
-    };
-    let groups = job.groups();
-    let source = &job.source[groups.start * layout.cells.group_cells() * CELL..];
-    let mut patches = std::mem::take(&mut workspace.patches);
-    patches.reserve(layout.len(groups.len()));
-    fill(isa, layout, source, &mut patches[..groups.len() * layout.group()]);
-    let job = Convolve { source: &patches, first: 0, ..*job };
-    multiply(isa, &job, destination, workspace);
-    workspace.patches = patches;
-}
-
-/// The same with a source that the table's steps read as it lies.
-fn multiply(
-    isa: Isa,
-    job: &Convolve<'_>,
     mut destination: Destination<'_>,
     workspace: &mut Workspace,
 ) {
-    job.check();
-    let panels = job.panels();
-    let outputs = panels.next_multiple_of(2) * LANES;
-    if workspace.bias.len() < outputs {
-        workspace.bias = Lines::zeros(outputs);
-    }
-    workspace.bias.fill(0.0);
-    let bias = job.bias.unwrap_or(&[]);
-    assert!(bias.len() <= panels * LANES, "bias of {} outputs", bias.len());
-    workspace.bias.iter_mut().zip(bias).for_each(|(start, &bias)| *start = sum_start(bias));
-    let mut pointers = Pointers { kind: None, bases: [std::ptr::null_mut(); OPERANDS] };
-    match &mut destination {
-        Destination::Lanes(target) => {
-            assert!(panels == 1, "at most 16 channels are written as lanes");
-            job.check_operand(0, target.len(), LANES);
-            pointers.bases[0] = target.as_mut_ptr().cast();
-        }
-        Destination::Cells { target, add, epilogue } => {
-            job.check_operand(0, target.len(), CELL);
-            pointers.bases[0] = target.as_mut_ptr().cast();
-            match *add {
-                Addend::Nothing => {}
-                Addend::Target => {
-                    assert_eq!(
-                        job.table.operands[0], job.table.operands[1],
-                        "an addend in the target's place"
-                    );
-                    pointers.bases[1] = pointers.bases[0];
-                }
-                Addend::Other(other) => {
-                    job.check_operand(1, other.len(), CELL);
-                    pointers.bases[1] = other.as_ptr().cast_mut().cast();
-                }
-            }
-            pointers.kind = Some(Kind::new(!matches!(add, Addend::Nothing), epilogue));
-            let (mask, length): (*mut u32, usize) = match epilogue {
-                Epilogue::Activate { mask: Some(mask), .. } => (mask.as_mut_ptr(), mask.len()),
-                Epilogue::Keep { mask: Some(mask) } => (mask.as_ptr().cast_mut(), mask.len()),
-                _ => (std::ptr::null_mut(), usize::MAX),
-            };
-            if !mask.is_null() {
-                job.check_operand(2, length, 1);
-            }
-            pointers.bases[2] = mask.cast();
-        }
-    }
+    assert!(isa.is_available(), "{isa} kernels on a processor without them");
+    workspace.start_from(job);
+    let pointers = Pointers::new(job, &mut destination);
     #[cfg(target_arch = "x86_64")]
     let _tiles = (isa == Isa::Amx).then(crate::amx::Tiles::configure);
-    // SAFETY: all arrays were checked against the table, the processor has the instructions, tiles are configured.
-    unsafe { sweep(isa, job, &pointers, workspace) }
+    let Reads::Patches(layout) = &job.table.reads else {
+        job.check();
+        // SAFETY: all arrays were checked against the table, the processor has the instructions, tiles are configured.
+        return unsafe { sweep(isa, job, &pointers, workspace) };
+    };
+    let cells = layout.cells.group_cells() * CELL;
+    let mut patches = std::mem::take(&mut workspace.patches);
+    for part in job.parts(layout.group()) {
+        let groups = part.groups();
+        fill(isa, layout, &job.source[groups.start * cells..groups.end * cells], &mut patches);
+        let part = Convolve { source: &patches.transformed, first: 0, ..part };
+        part.check();
+        // SAFETY: as above; a part's operands are the job's.
+        unsafe { sweep(isa, &part, &pointers, workspace) };
+    }
+    workspace.patches = patches;
 }
 
 /// A sum that starts at `+0` never becomes `-0`, so that a step of zeros left out changes no bit; and AMX takes numbers
@@ -250,6 +233,49 @@ fn sum_start(bias: f32) -> f32 {
 struct Pointers {
     kind: Option<Kind>,
     bases: [*mut u8; OPERANDS],
+}
+
+impl Pointers {
+    /// Panics where an array is too short for the job.
+    fn new(job: &Convolve<'_>, destination: &mut Destination<'_>) -> Self {
+        let mut pointers = Pointers { kind: None, bases: [std::ptr::null_mut(); OPERANDS] };
+        match destination {
+            Destination::Lanes(target) => {
+                assert!(job.panels() == 1, "at most 16 channels are written as lanes");
+                job.check_operand(0, target.len(), LANES);
+                pointers.bases[0] = target.as_mut_ptr().cast();
+            }
+            Destination::Cells { target, add, epilogue } => {
+                job.check_operand(0, target.len(), CELL);
+                pointers.bases[0] = target.as_mut_ptr().cast();
+                match *add {
+                    Addend::Nothing => {}
+                    Addend::Target => {
+                        assert_eq!(
+                            job.table.operands[0], job.table.operands[1],
+                            "an addend in the target's place"
+                        );
+                        pointers.bases[1] = pointers.bases[0];
+                    }
+                    Addend::Other(other) => {
+                        job.check_operand(1, other.len(), CELL);
+                        pointers.bases[1] = other.as_ptr().cast_mut().cast();
+                    }
+                }
+                pointers.kind = Some(Kind::new(!matches!(add, Addend::Nothing), epilogue));
+                let (mask, length): (*mut u32, usize) = match epilogue {
+                    Epilogue::Activate { mask: Some(mask), .. } => (mask.as_mut_ptr(), mask.len()),
+                    Epilogue::Keep { mask: Some(mask) } => (mask.as_ptr().cast_mut(), mask.len()),
+                    _ => (std::ptr::null_mut(), usize::MAX),
+                };
+                if !mask.is_null() {
+                    job.check_operand(2, length, 1);
+                }
+                pointers.bases[2] = mask.cast();
+            }
+        }
+        pointers
+    }
 }
 
 /// A block whose sums wait to be written.

@@ -1,7 +1,7 @@
 //! Weights as the blocks read them: panels of 16 outputs, pairs of inputs side by side.
 
 use super::convert::from_f32;
-use super::filter::{COLUMNS, Expanded, POSITIONS};
+use super::filter::{COLUMNS, Expanded, ROWS};
 use super::turn::Turned;
 use super::{Algorithm, CELL, HalfPass, Lines};
 use crate::{ConvolutionShape, Isa, LANES};
@@ -97,7 +97,7 @@ pub fn pack_into(
         Algorithm::Direct => {
             pass.taps.iter().map(|tap| tap.weight.0 * shape.kernel + tap.weight.1).collect()
         }
-        Algorithm::Filtered => (0..pass.taps.len() / COLUMNS * POSITIONS).collect(),
+        Algorithm::Filtered => (0..ROWS * COLUMNS).collect(),
     };
     let (reads, steps) = match from {
         super::Source::Cells(_) => (Reads::Cells, inputs.div_ceil(CELL) * taps.len()),
@@ -133,7 +133,7 @@ pub fn pack_into(
             let first = (2 * pair + panel) * LANES;
             let own = first..outputs.min(first + LANES);
             let (tensor, weights, own) = if filtered {
-                let tensor = expanded.fill(isa, weights, tensor, (pass, shape.kernel), own.clone());
+                let tensor = expanded.fill(isa, weights, tensor, pass, own.clone());
                 (tensor, &expanded.values[..], 0..own.len())
             } else {
                 (tensor, weights, own)

@@ -1,6 +1,6 @@
 //! What a convolution reads for each result: forward, and backward split by the remainder of the position.
 
-use super::filter::{COLUMNS, POSITIONS, RESULTS};
+use super::filter::{ACROSS, COLUMNS, DOWN, ROWS, WINDOW};
 use super::{CellLayout, Columns};
 use crate::{ConvolutionShape, Isa, LANES};
 
@@ -20,19 +20,17 @@ pub struct Tap {
 pub enum Algorithm {
     /// Tap by tap.
     Direct,
-    /// Six products for four neighbouring results of each row: [`super::filter`].
+    /// 24 products for two rows of four results: [`super::filter`].
     Filtered,
 }
 
-/// A row of a window.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WindowRow {
-    /// Its shift.
-    pub row: isize,
-    /// The shift of its first column.
-    pub first: isize,
-    /// Row and column of the kernel that meet its columns, from left to right.
-    pub weights: [(usize, usize); COLUMNS],
+/// A window of 3x3 neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowOfThree {
+    /// The shift of its first row and column.
+    pub first: (isize, isize),
+    /// Row and column of the kernel by row and column of the window.
+    pub weights: [[(usize, usize); WINDOW]; WINDOW],
 }
 
 /// A grid of results: position `(i, j)` reads the source at `step * (i, j) + tap` and writes the target at
@@ -61,33 +59,35 @@ impl HalfPass {
     /// AMX multiplies faster than transformed inputs can be written and read. How many images lie together decides nothing:
     /// an image has the same bits in any batch.
     pub fn on(self, isa: Isa, source: &CellLayout, outputs: usize) -> Self {
-        // For a row of results and a row of the window.
-        let direct = COLUMNS * self.width;
-        let filtered = POSITIONS * self.width.div_ceil(RESULTS);
+        // For each channel; rows of the window that lie outside the map are left out where windows are multiplied directly.
+        let direct = WINDOW * self.width * (WINDOW * self.height).saturating_sub(WINDOW - 1);
+        let filtered = ROWS * COLUMNS * self.width.div_ceil(ACROSS) * self.height.div_ceil(DOWN);
         let suits = isa != Isa::Amx
             && source.columns == Columns::Together
             && source.channels.min(outputs) >= LANES
             && 4 * filtered <= 3 * direct
-            && self.rows_of_three().is_some();
+            && self.window_of_three().is_some();
         let algorithm = if suits { Algorithm::Filtered } else { Algorithm::Direct };
         Self { algorithm, ..self }
     }
 
-    /// The rows of the window in the order of the sum; `None` unless each is three neighbouring columns, the same ones.
-    pub(crate) fn rows_of_three(&self) -> Option<Vec<WindowRow>> {
-        let first = self.taps.iter().map(|tap| tap.column).min()?;
-        let mut order: Vec<isize> = self.taps.iter().map(|tap| tap.row).collect();
-        order.dedup();
-        let rows = order.into_iter().map(|row| {
-            let mut taps: Vec<&Tap> = self.taps.iter().filter(|tap| tap.row == row).collect();
-            taps.sort_by_key(|tap| tap.column);
-            let [left, middle, right] = taps[..] else { return None };
-            let columns = [left, middle, right].map(|tap| tap.column - first);
-            let weights = [left, middle, right].map(|tap| tap.weight);
-            (columns == [0, 1, 2]).then_some(WindowRow { row, first, weights })
-        });
-        let neighbours = self.source_step == 1 && self.target_step == 1;
-        rows.collect::<Option<Vec<_>>>().filter(|_| neighbours)
+    /// The window, if it is 3x3 neighbours.
+    pub(crate) fn window_of_three(&self) -> Option<WindowOfThree> {
+        if (self.source_step, self.target_step, self.taps.len()) != (1, 1, WINDOW * WINDOW) {
+            return None;
+        }
+        let mut taps: Vec<&Tap> = self.taps.iter().collect();
+        taps.sort_by_key(|tap| (tap.row, tap.column));
+        let first = (taps[0].row, taps[0].column);
+        let place =
+            |at: usize| (first.0 + (at / WINDOW) as isize, first.1 + (at % WINDOW) as isize);
+        let neighbours =
+            taps.iter().enumerate().all(|(at, tap)| (tap.row, tap.column) == place(at));
+        let weight = |row: usize, column: usize| taps[row * WINDOW + column].weight;
+        (neighbours && first.1 <= 0).then(|| WindowOfThree {
+            first,
+            weights: std::array::from_fn(|row| std::array::from_fn(|column| weight(row, column))),
+        })
     }
 }
 

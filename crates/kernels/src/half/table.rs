@@ -1,6 +1,6 @@
 //! A convolution as data: where each tile begins, and which steps it takes.
 
-use super::filter::{POSITIONS, PatchLayout, STRIPS};
+use super::filter::{COLUMNS, DOWN, PATCHES, PatchLayout, ROWS};
 use super::pack::fits_strip;
 use super::{Algorithm, CELL, CellLayout, Columns, HalfPass, StripLayout, TILE};
 use crate::ConvolutionShape;
@@ -76,7 +76,8 @@ impl Reads {
     pub fn products(&self) -> (usize, usize) {
         match self {
             Self::Source(_) => (TILE, 1),
-            Self::Patches(_) => (STRIPS * POSITIONS, POSITIONS),
+            // Each of the two tiles that are computed together has half of what both multiply.
+            Self::Patches(_) => (PATCHES * ROWS * COLUMNS / DOWN, ROWS * COLUMNS),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Four strips by one panel at a time: the sums of six positions become four results in registers.
+//! Four patches by one panel: row by row of the patches, the sums of six columns become four results in registers.
 
 use super::{Block, Extent, Sums};
-use crate::half::filter::{POSITIONS, RESULTS, STRIPS, results};
+use crate::half::filter::{ACROSS, COLUMNS, Joins, LOWER, PATCHES, ROWS, UPPER, results};
 use crate::half::pack::PANEL;
 use crate::half::{CELL, TILE};
 #[cfg(target_arch = "x86_64")]
@@ -11,10 +11,11 @@ use crate::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Writes `bias + result` of every pixel and output; a tile's pixels are those of its strips, one strip after another.
+/// Writes `bias + result` of every pixel and output of two tiles: the rows of results of the same patches, or the upper alone.
+/// A tile's pixels are patch by patch.
 ///
 /// # Safety
-/// As [`super::run`], but that a step reads the 24 cells of four strips and the weights of six steps.
+/// As [`super::run`], but that a step reads 24 cells of each of a patch's rows and the weights of 24 steps.
 pub(super) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.
     unsafe {
@@ -55,16 +56,31 @@ unsafe fn avx512(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn avx512_bf16(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
-    for tile in 0..extent.tiles() {
-        for panel in 0..extent.panels() {
+    for panel in 0..extent.panels() {
+        for row in rows(extent) {
             // SAFETY: by the caller's promise.
             unsafe {
-                match extent.panels() {
-                    2 => products::<2>(block, tile, panel, sums),
-                    _ => products::<1>(block, tile, panel, sums),
+                let own = match extent.panels() {
+                    2 => products::<2>(block, row, panel),
+                    _ => products::<1>(block, row, panel),
+                };
+                for patch in 0..PATCHES {
+                    let mut m = [Avx512::zero(); COLUMNS];
+                    for (m, own) in m.iter_mut().zip(&own) {
+                        *m = Avx512(own[patch]);
+                    }
+                    join(block, m, (row, patch), panel, extent, sums);
                 }
             }
         }
+    }
+}
+
+/// The rows of the patches that results are made of.
+fn rows(extent: Extent) -> std::ops::Range<usize> {
+    match extent.tiles() {
+        1 => 0..ROWS - 1,
+        _ => 0..ROWS,
     }
 }
 
@@ -74,19 +90,26 @@ unsafe fn avx512_bf16(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
 /// As [`run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn products<const P: usize>(block: &Block<'_>, tile: usize, panel: usize, sums: &mut Sums) {
+#[inline]
+unsafe fn products<const P: usize>(
+    block: &Block<'_>,
+    row: usize,
+    panel: usize,
+) -> [[__m512; PATCHES]; COLUMNS] {
     // SAFETY: by the caller's promise.
     unsafe {
-        let mut own = [[_mm512_setzero_ps(); STRIPS]; POSITIONS];
+        let mut own = [[_mm512_setzero_ps(); PATCHES]; COLUMNS];
         for step in block.steps {
-            let input = block.tiles[tile].byte_offset(step.input as isize);
-            let weights = block.weights.add((step.weights as usize * P + panel) * PANEL);
+            let input =
+                block.tiles[0].byte_offset(step.input as isize + (row * block.pitch) as isize);
+            let first = step.weights as usize + row * COLUMNS;
+            let weights = block.weights.add((first * P + panel) * PANEL);
             for pair in 0..block.input_pairs {
-                for (position, own) in own.iter_mut().enumerate() {
-                    let right = weights.add(position * P * PANEL + pair * CELL);
+                for (column, own) in own.iter_mut().enumerate() {
+                    let right = weights.add(column * P * PANEL + pair * CELL);
                     let right = _mm512_loadu_si512(right.cast());
-                    for (strip, sum) in own.iter_mut().enumerate() {
-                        let left = input.add((strip * POSITIONS + position) * CELL + 2 * pair);
+                    for (patch, sum) in own.iter_mut().enumerate() {
+                        let left = input.add((patch * COLUMNS + column) * CELL + 2 * pair);
                         let left = _mm512_set1_epi32(left.cast::<i32>().read_unaligned());
                         // The second factor is the one that can be a broadcast from memory.
                         *sum = _mm512_dpbf16_ps(
@@ -98,13 +121,7 @@ unsafe fn products<const P: usize>(block: &Block<'_>, tile: usize, panel: usize,
                 }
             }
         }
-        for strip in 0..STRIPS {
-            let mut m = [Avx512::zero(); POSITIONS];
-            for (m, own) in m.iter_mut().zip(&own) {
-                *m = Avx512(own[strip]);
-            }
-            write(block, m, tile, panel, strip, sums);
-        }
+        own
     }
 }
 
@@ -113,50 +130,64 @@ unsafe fn products<const P: usize>(block: &Block<'_>, tile: usize, panel: usize,
 #[inline(always)]
 unsafe fn plain<V: Vector>(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     let panels = extent.panels();
-    for tile in 0..extent.tiles() {
-        for panel in 0..panels {
-            for strip in 0..STRIPS {
-                let mut own = [[0.0; LANES]; POSITIONS];
-                // SAFETY: by the caller's promise.
-                unsafe {
-                    for step in block.steps {
-                        let input = block.tiles[tile].byte_offset(step.input as isize);
-                        for (position, own) in own.iter_mut().enumerate() {
-                            let at = step.weights as usize + position;
-                            let weights = block.weights.add((at * panels + panel) * PANEL);
-                            let input = input.add((strip * POSITIONS + position) * CELL);
-                            super::portable::add_step(input, weights, block.input_pairs, own);
-                        }
+    for panel in 0..panels {
+        for (row, patch) in rows(extent).flat_map(|row| (0..PATCHES).map(move |patch| (row, patch)))
+        {
+            let mut own = [[0.0; LANES]; COLUMNS];
+            // SAFETY: by the caller's promise.
+            unsafe {
+                for step in block.steps {
+                    let input = block.tiles[0]
+                        .byte_offset(step.input as isize + (row * block.pitch) as isize);
+                    for (column, own) in own.iter_mut().enumerate() {
+                        let at = step.weights as usize + row * COLUMNS + column;
+                        let weights = block.weights.add((at * panels + panel) * PANEL);
+                        let input = input.add((patch * COLUMNS + column) * CELL);
+                        super::portable::add_step(input, weights, block.input_pairs, own);
                     }
-                    let mut m = [V::zero(); POSITIONS];
-                    for (m, own) in m.iter_mut().zip(&own) {
-                        *m = V::load(own.as_ptr());
-                    }
-                    write(block, m, tile, panel, strip, sums);
                 }
+                let mut m = [V::zero(); COLUMNS];
+                for (m, own) in m.iter_mut().zip(&own) {
+                    *m = V::load(own.as_ptr());
+                }
+                join(block, m, (row, patch), panel, extent, sums);
             }
         }
     }
 }
 
+/// Brings a row of a patch into its rows of results.
+///
 /// # Safety
 /// As [`run`]; the processor must have the instructions of `V`.
 #[inline(always)]
-unsafe fn write<V: Vector>(
+unsafe fn join<V: Vector>(
     block: &Block<'_>,
-    m: [V; POSITIONS],
-    tile: usize,
+    m: [V; COLUMNS],
+    (row, patch): (usize, usize),
     panel: usize,
-    strip: usize,
+    extent: Extent,
     sums: &mut Sums,
 ) {
-    let first = (2 * tile + panel) * TILE + strip * RESULTS;
-    let rows = sums.0[first * LANES..][..RESULTS * LANES].chunks_exact_mut(LANES);
-    // SAFETY: by the caller's promise; a row has sixteen numbers.
+    // SAFETY: by the caller's promise; a row of sums has sixteen numbers.
     unsafe {
         let bias = V::load(block.bias.add(panel * LANES));
-        for (row, result) in rows.zip(results(m)) {
-            result.add(bias).store(row.as_mut_ptr());
+        let results = results(m);
+        for (tile, joins) in [UPPER[row], LOWER[row]].into_iter().enumerate().take(extent.tiles()) {
+            let first = (2 * tile + panel) * TILE + patch * ACROSS;
+            let own = sums.0[first * LANES..][..ACROSS * LANES].chunks_exact_mut(LANES);
+            for (own, result) in own.zip(results) {
+                let before = match joins {
+                    Joins::Not => continue,
+                    Joins::Begins => bias,
+                    Joins::Adds | Joins::Subtracts => V::load(own.as_ptr()),
+                };
+                let sum = match joins {
+                    Joins::Subtracts => before.subtract(result),
+                    _ => before.add(result),
+                };
+                sum.store(own.as_mut_ptr());
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Where transformed inputs lie, and how they get there.
 
-use super::{POSITIONS, RESULTS, STRIPS, transform};
+use super::{ACROSS, COLUMNS, DOWN, PATCHES, ROWS, WINDOW, transform_column, transform_row};
 use crate::half::{CELL, CellLayout, TILE};
+use crate::lines::Lines;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
 use crate::vector::{Portable, Vector};
@@ -9,31 +10,39 @@ use crate::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Transformed cells: `[group of images][channels / 32][row][strip of the row][image of the group][position]`.
+/// Transformed cells: `[group of images][channels / 32][two rows of results][row of the patches][patch][image of the
+/// group][column of the patch]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PatchLayout {
     /// What is transformed.
     pub cells: CellLayout,
+    /// Rows of results.
+    pub height: usize,
     /// Results of a row.
     pub width: usize,
-    /// The first column that the first strip reads: -1 where windows are centred.
-    pub first: isize,
+    /// The first row and column that the first patch reads: -1 both where windows are centred; the column is no higher than 0.
+    pub first: (isize, isize),
 }
 
 impl PatchLayout {
-    /// Strips of one row of all interleaved images.
-    pub fn strips(&self) -> usize {
-        self.width.div_ceil(RESULTS) * self.cells.images
+    /// Patches beside each other, those of all interleaved images.
+    pub fn patches(&self) -> usize {
+        self.width.div_ceil(ACROSS) * self.cells.images
     }
 
-    /// Numbers from one row to the next.
+    /// Numbers from one row of the patches to the next.
     pub fn row(&self) -> usize {
-        self.strips() * POSITIONS * CELL
+        self.patches() * COLUMNS * CELL
+    }
+
+    /// Numbers of a row of the input with all that its patches read beside it.
+    fn padded_row(&self) -> usize {
+        (self.width.next_multiple_of(ACROSS) + WINDOW - 1) * self.cells.images * CELL
     }
 
     /// Numbers from one block of channels to the next.
     pub fn plane(&self) -> usize {
-        self.cells.height * self.row()
+        self.height.div_ceil(DOWN) * ROWS * self.row()
     }
 
     /// Numbers of one group of images.
@@ -41,89 +50,159 @@ impl PatchLayout {
         self.cells.blocks() * self.plane()
     }
 
-    /// The number at which a tile of a row begins.
-    pub fn tile(&self, row: usize, tile: usize) -> usize {
-        row * self.row() + tile * STRIPS * POSITIONS * CELL
+    /// Numbers of a buffer for `groups` groups: the last tile may have fewer patches than it reads.
+    pub fn len(&self, groups: usize) -> usize {
+        groups * self.group() + (PATCHES - 1) * COLUMNS * CELL
     }
 
-    /// Column and image of a tile's results, strip by strip; they may lie beyond the grid.
+    /// The number at which a tile of the row of results `row` begins.
+    pub fn tile(&self, row: usize, tile: usize) -> usize {
+        row / DOWN * ROWS * self.row() + tile * PATCHES * COLUMNS * CELL
+    }
+
+    /// Column and image of a tile's results, patch by patch; they may lie beyond the grid.
     pub fn pixels(&self, tile: usize) -> [(usize, usize); TILE] {
         std::array::from_fn(|result| {
-            let strip = tile * STRIPS + result / RESULTS;
-            let column = strip / self.cells.images * RESULTS + result % RESULTS;
-            (column, strip % self.cells.images)
+            let patch = tile * PATCHES + result / ACROSS;
+            let column = patch / self.cells.images * ACROSS + result % ACROSS;
+            (column, patch % self.cells.images)
         })
-    }
-
-    /// Numbers of a buffer for `groups` groups: the last tile of the last row may have fewer strips than it reads.
-    pub fn len(&self, groups: usize) -> usize {
-        groups * self.group() + (STRIPS - 1) * POSITIONS * CELL
     }
 }
 
-/// Transforms the groups that begin with `source`.
-pub(crate) fn fill(isa: Isa, layout: &PatchLayout, source: &[u16], patches: &mut [u16]) {
+/// Transformed cells, and what is needed on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Patches {
+    /// The rows of the input that a row of patches reads, with zeros where there are none.
+    rows: Lines<u16>,
+    /// As a [`PatchLayout`] says.
+    pub transformed: Lines<u16>,
+}
+
+/// Transforms the groups of images that `source` is.
+pub(crate) fn fill(isa: Isa, layout: &PatchLayout, source: &[u16], patches: &mut Patches) {
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
-    let groups = patches.len() / layout.group();
-    let numbers = groups * layout.cells.group_cells() * CELL;
-    let (source, patches) = (&source[..numbers], &mut patches[..groups * layout.group()]);
+    let groups = source.len() / (layout.cells.group_cells() * CELL);
+    patches.transformed.reserve(layout.len(groups));
+    patches.rows.reserve(ROWS * layout.padded_row());
+    let halves = layout.cells.channels.div_ceil(LANES).min(CELL / LANES);
     // SAFETY: the processor has the instructions.
     unsafe {
         match isa {
-            Isa::Portable => rows(layout, source, patches, plain::<Portable>),
+            Isa::Portable => each(layout, source, patches, halves, plain::<Portable>),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => rows(layout, source, patches, avx2),
+            Isa::Avx2 => each(layout, source, patches, halves, avx2),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => rows(layout, source, patches, avx512),
+            Isa::Avx512 => each(layout, source, patches, halves, avx512),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 | Isa::Amx => rows(layout, source, patches, avx512_bf16),
+            Isa::Avx512Bf16 | Isa::Amx if halves == 1 => {
+                each(layout, source, patches, halves, avx512_bf16::<1>);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 | Isa::Amx => each(layout, source, patches, halves, avx512_bf16::<2>),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }
     }
 }
 
-/// Six neighbouring cells and the strip that they become, `[position][channel]`.
-type Strip = unsafe fn(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSITIONS * CELL]);
+/// One patch: cells of the input, and where they go.
+struct Patch<'a> {
+    from: &'a [u16],
+    /// Numbers from one row of the input to the next, and from one column to the next.
+    between: (usize, usize),
+    to: &'a mut [u16],
+    /// Numbers from one row of the patch to the next.
+    row: usize,
+    /// Halves of the cells that hold channels; nothing reads what lies beyond.
+    halves: usize,
+}
 
+/// Row by row of patches: what they read is copied with zeros around it, so that none has a border.
+///
+/// # Safety
+/// The processor must have the instructions of `transform`.
 #[inline(always)]
-unsafe fn rows(layout: &PatchLayout, source: &[u16], patches: &mut [u16], strip: Strip) {
+unsafe fn each(
+    layout: &PatchLayout,
+    source: &[u16],
+    patches: &mut Patches,
+    halves: usize,
+    transform: unsafe fn(Patch<'_>),
+) {
     let PatchLayout { cells, first, .. } = *layout;
-    let from = source.chunks_exact(cells.row_cells() * CELL);
-    for (from, to) in from.zip(patches.chunks_exact_mut(layout.row())) {
-        let mut strips = to.chunks_exact_mut(POSITIONS * CELL);
-        for start in (0..layout.width).step_by(RESULTS) {
-            let columns: [isize; POSITIONS] =
-                std::array::from_fn(|position| (start + position) as isize + first);
-            for image in 0..cells.images {
-                let six = columns.map(|column| {
-                    if column < 0 || column >= cells.width as isize {
-                        return &[0; CELL];
-                    }
-                    let at = cells.cell(0, column, image) * CELL;
-                    from[at..at + CELL].try_into().expect("a cell")
-                });
-                let to = strips.next().expect("a strip for every four results");
+    let (right, length) = (cells.images * CELL, layout.padded_row());
+    let before = -first.1 as usize * right;
+    let end = (before + cells.width * right).min(length);
+    let Patches { rows, transformed } = patches;
+    let (rows, groups) = (&mut rows[..ROWS * length], source.len() / (cells.group_cells() * CELL));
+    let transformed = &mut transformed[..groups * layout.group()];
+    let planes = source.chunks_exact(cells.plane_cells() * CELL);
+    for (plane, to) in planes.zip(transformed.chunks_exact_mut(layout.plane())) {
+        for (pair, to) in to.chunks_exact_mut(ROWS * layout.row()).enumerate() {
+            for (row, padded) in rows.chunks_exact_mut(length).enumerate() {
+                let row = (DOWN * pair + row) as isize + first.0;
+                if (0..cells.height as isize).contains(&row) {
+                    padded[..before].fill(0);
+                    padded[end..].fill(0);
+                    let at = row as usize * cells.row_cells() + cells.cell(0, 0, 0);
+                    padded[before..end].copy_from_slice(&plane[at * CELL..][..end - before]);
+                } else {
+                    padded.fill(0);
+                }
+            }
+            for patch in 0..layout.patches() {
+                let (column, image) = (patch / cells.images * ACROSS, patch % cells.images);
+                let from = &rows[column * right + image * CELL..];
+                let to = &mut to[patch * COLUMNS * CELL..];
+                let between = (length, right);
                 // SAFETY: by the caller's promise.
-                unsafe { strip(six, to.try_into().expect("a strip")) };
+                unsafe { transform(Patch { from, between, to, row: layout.row(), halves }) };
             }
         }
+    }
+}
+
+/// Sixteen channels from `lane` on, transformed from row to row.
+///
+/// # Safety
+/// The processor must have the instructions of `V`.
+#[inline(always)]
+unsafe fn columns<V: Vector>(patch: &Patch<'_>, lane: usize) -> [[V; COLUMNS]; ROWS] {
+    let (down, right) = patch.between;
+    assert!(
+        (ROWS - 1) * down + (COLUMNS - 1) * right + CELL <= patch.from.len(),
+        "cells of a patch"
+    );
+    // SAFETY: by the caller's promise; the last number of the last cell is there.
+    unsafe {
+        let mut rows = [[V::zero(); COLUMNS]; ROWS];
+        for column in 0..COLUMNS {
+            let mut own = [V::zero(); ROWS];
+            for (row, d) in own.iter_mut().enumerate() {
+                *d = V::load_half(patch.from.as_ptr().add(row * down + column * right + lane));
+            }
+            for (row, value) in rows.iter_mut().zip(transform_column(own)) {
+                row[column] = value;
+            }
+        }
+        rows
     }
 }
 
 /// # Safety
 /// The processor must have the instructions of `V`.
 #[inline(always)]
-unsafe fn plain<V: Vector>(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSITIONS * CELL]) {
-    for lane in (0..CELL).step_by(LANES) {
-        // SAFETY: by the caller's promise; a cell has 32 numbers.
+unsafe fn plain<V: Vector>(patch: Patch<'_>) {
+    for half in 0..patch.halves {
+        // SAFETY: by the caller's promise; sixteen numbers of a cell are written.
         unsafe {
-            let mut d = [V::zero(); POSITIONS];
-            for (d, cell) in d.iter_mut().zip(from) {
-                *d = V::load_half(cell[lane..].as_ptr());
-            }
-            for (value, to) in transform(d).into_iter().zip(to.chunks_exact_mut(CELL)) {
-                value.store_half(to[lane..].as_mut_ptr());
+            let rows = columns::<V>(&patch, half * LANES);
+            for (values, to) in rows.into_iter().zip(patch.to.chunks_mut(patch.row)) {
+                for (value, to) in transform_row(values).into_iter().zip(to.chunks_exact_mut(CELL))
+                {
+                    value.store_half(to[half * LANES..][..LANES].as_mut_ptr());
+                }
             }
         }
     }
@@ -133,39 +212,41 @@ unsafe fn plain<V: Vector>(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSIT
 /// The processor must have these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSITIONS * CELL]) {
+unsafe fn avx2(patch: Patch<'_>) {
     // SAFETY: by the caller's promise.
-    unsafe { plain::<Avx2>(from, to) }
+    unsafe { plain::<Avx2>(patch) }
 }
 
 /// # Safety
 /// The processor must have these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn avx512(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSITIONS * CELL]) {
+unsafe fn avx512(patch: Patch<'_>) {
     // SAFETY: by the caller's promise.
-    unsafe { plain::<Avx512>(from, to) }
+    unsafe { plain::<Avx512>(patch) }
 }
 
-/// Both halves are rounded by one instruction.
+/// Both halves of a cell are rounded by one instruction.
 ///
 /// # Safety
 /// The processor must have these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn avx512_bf16(from: [&[u16; CELL]; POSITIONS], to: &mut [u16; POSITIONS * CELL]) {
+unsafe fn avx512_bf16<const HALVES: usize>(patch: Patch<'_>) {
     // SAFETY: by the caller's promise; a cell has 32 numbers.
     unsafe {
-        let (mut low, mut high) = ([Avx512::zero(); POSITIONS], [Avx512::zero(); POSITIONS]);
-        for (position, cell) in from.into_iter().enumerate() {
-            low[position] = Avx512::load_half(cell.as_ptr());
-            high[position] = Avx512::load_half(cell[LANES..].as_ptr());
-        }
-        let values = transform(low).into_iter().zip(transform(high));
-        for ((low, high), to) in values.zip(to.chunks_exact_mut(CELL)) {
-            let packed = _mm512_cvtne2ps_pbh(high.0, low.0);
-            let packed = std::mem::transmute::<__m512bh, __m512i>(packed);
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), packed);
+        let low = columns::<Avx512>(&patch, 0);
+        let high = match HALVES {
+            1 => [[Avx512::zero(); COLUMNS]; ROWS],
+            _ => columns::<Avx512>(&patch, LANES),
+        };
+        for ((low, high), to) in low.into_iter().zip(high).zip(patch.to.chunks_mut(patch.row)) {
+            let values = transform_row(low).into_iter().zip(transform_row(high));
+            for ((low, high), to) in values.zip(to.chunks_exact_mut(CELL)) {
+                let packed = _mm512_cvtne2ps_pbh(high.0, low.0);
+                let packed = std::mem::transmute::<__m512bh, __m512i>(packed);
+                _mm512_storeu_si512(to.as_mut_ptr().cast(), packed);
+            }
         }
     }
 }
