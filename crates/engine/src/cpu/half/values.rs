@@ -128,7 +128,9 @@ fn place(program: &Program, stages: &[Stage], uses: &Uses, of: &[usize], value: 
         border: 0,
         columns: Columns::Together,
     };
-    let reading = windows.first().map(|w| w.0).or(readers.first().copied());
+    // Read at a distance too, half a row must fill tiles: the stage behind has rows of that length.
+    let reading = windows.iter().max_by_key(|w| (w.2, std::cmp::Reverse(w.0))).map(|w| w.0);
+    let reading = reading.or(readers.first().copied());
     let interleaved = reading.map_or(1, |index| stages[of[index]].interleaved);
     let padding = windows.iter().map(|w| w.3).max().unwrap_or(0);
     let spread = |stride: usize| windows.iter().any(|w| w.2 == stride && w.1 > 1);
