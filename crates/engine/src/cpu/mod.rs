@@ -152,7 +152,8 @@ impl CpuEngine {
     /// The precision in which training is fastest on this processor: what `auto` means.
     ///
     /// bf16 where it multiplies tiles (AMX), and on AMD's processors with products of bf16 pairs: on a Zen 4 a PGD-10 mixture
-    /// step of ResNet-18 (CIFAR) takes 0.75 of its time in f32, one of ResNet-8 or ResNet-20 0.86 (`benches/results/precision/step*`).
+    /// step of ResNet-18 (CIFAR) took 0.75 of its time in f32, one of ResNet-8 or ResNet-20 0.86, before bf16 was filtered too
+    /// (`benches/results/precision/step*a44a473*`).
     pub fn fastest_precision(&self) -> Precision {
         if self.isa.is_faster_in_bf16() { Precision::Bf16 } else { Precision::F32 }
     }

@@ -84,8 +84,8 @@ impl Extent {
 /// Writes `bias + sum` of every pixel and output.
 ///
 /// # Safety
-/// Every step of every tile must be readable for 16 rows of 32 numbers (24 for each row of the patches if filtered), every step's weights and 32 biases too,
-/// and the processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
+/// Every step of every tile must be readable for 16 rows of 32 numbers (if filtered, each row of the patches for 24), every
+/// step's weights and 32 biases too, and the processor must have `isa`; with [`Isa::Amx`] this thread's tiles must be configured.
 pub(crate) unsafe fn run(isa: Isa, block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.
     unsafe {

@@ -26,18 +26,19 @@
 //!   Bands of rows instead of whole images would help; not built.
 //! - *Few tiles*: 2x2 and 7x7 maps of few images, where a tile has empty rows.
 //!
-//! **Without AMX** (two cores of a virtual Zen 4, 117 GFLOP/s of f32 and 234 of bf16 a core; raw in
-//! `benches/results/layers/*zen4*`, border taps that are left out counted as done) the multiplications are the limit. Attack pass
-//! of ResNet-18 (CIFAR): 3x3 layers of stride 1 reach 95 to 98 % of the bf16 peak at 64 channels and, at smaller maps with more
-//! taps left out, 98 to 130; with stride 2 89 to 106 %, the first layer 39 %, all together 104 %. ResNet-20: most 86 to 88 % at 16
-//! channels, 92 to 98 % at 32. ResNet-50 at 224 pixels: 3x3 layers 76 to 96 %, 1x1 layers 69 to 83 % but for two of 36,
-//! all together 75 %. Inputs that a step does not have are not multiplied there. A pass of f32 with minimal filtering takes
-//! about as long; training passes, which have none, take half (ResNet-18) to two thirds of the time in bf16
-//! (`benches/results/precision/step*`), so `auto` is bf16.
+//! **Without AMX** (two cores of a virtual Zen 4, 117 GFLOP/s of f32 and 234 of bf16 a core) products are the limit, so 3x3
+//! convolutions of stride 1 of frozen passes take a third of them (`filter`; [`HalfPass::on`] chooses). In multiply-adds of the
+//! plain sum, as shares of the bf16 peak, border taps counted (raw in `benches/results/layers/*f609835-zen4*`): ResNet-18 (CIFAR)
+//! 194 to 234 % in those layers, 87 to 104 % in 3x3 layers of stride 2, 68 to 80 % in 1x1 layers, 38 % in the first; ResNet-20 66 to 91 %
+//! at 16 channels, where transforming inputs takes about 30 % of the time, 122 to 150 at 32, 166 to 185 at 64; ResNet-50 at 224
+//! pixels 129 to 174 % in those layers, 66 to 76 in 1x1 layers, 72 to 76 in 3x3 layers of stride 2, 81 all together. Multiplied
+//! plainly (`*a44a473-zen4*`), 3x3 layers of stride 1 reach 95 to 98 %, at smaller maps with more taps left out up to 130: inputs that a
+//! step does not have are not multiplied there. Training passes multiply plainly: their gradients are what is learned. `auto` is bf16.
 //!
-//! Streaming hints and other loop orders won nothing. Nor did minimal filtering, F(2x2, 3x3) with transforms rounded to bf16: with
-//! 2.25 times fewer multiplications single layers took as long as now from 128 channels on (0.99 to 1.15 times) and nearly twice as
-//! long at 64, since everything transformed passes the second level as stores (18 bytes a cycle, where reads have 49).
+//! With AMX, filtering in both directions, F(2x2, 3x3), won nothing: with 2.25 times fewer multiplications single layers took as long as
+//! now from 128 channels on (0.99 to 1.15 times) and nearly twice as long at 64, since everything transformed passes the second
+//! level as stores (18 bytes a cycle, where reads have 49). Filtering along rows with sums that stay in tiles was not tried.
+//! Streaming hints and other loop orders won nothing.
 
 mod arrange;
 mod block;
@@ -46,10 +47,12 @@ mod convolve;
 mod depth;
 mod epilogue;
 mod filter;
+mod job;
 mod layout;
 mod pack;
 mod pass;
 mod pool;
+mod source;
 mod table;
 mod turn;
 
@@ -58,14 +61,16 @@ pub use arrange::{
     Adds, each_pixel, from_cells, gradient_to_cells, keep, mask_of_cells, to_cells, to_strip,
 };
 pub use convert::{from_f32, narrow, to_f32, widen};
-pub use convolve::{Addend, Ahead, Convolve, Destination, Weights, Workspace, convolve};
+pub use convolve::{Workspace, convolve};
 pub use depth::SpaceToDepth;
 pub use epilogue::Epilogue;
+pub use job::{Addend, Ahead, Convolve, Destination, Weights};
 pub use layout::{CellLayout, Columns, StripLayout};
 pub use pack::{Direction, PackedHalf, pack, pack_into};
 pub use pass::{Algorithm, HalfPass, Tap, backward_passes, forward_pass, pointwise_pass};
 pub use pool::{Firsts, Pool};
-pub use table::{Source, Table};
+pub use source::Source;
+pub use table::Table;
 
 /// Channels of a cell.
 pub const CELL: usize = 32;

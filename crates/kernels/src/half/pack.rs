@@ -28,6 +28,8 @@ pub struct PackedHalf {
     pub(crate) outputs: usize,
     /// Panels of 16 of them.
     pub(crate) panels: usize,
+    /// How windows are multiplied by them.
+    pub(crate) algorithm: Algorithm,
 }
 
 /// bf16 numbers of one step and panel.
@@ -92,7 +94,6 @@ pub fn pack_into(
         Direction::Backward => (shape.out_channels, shape.in_channels),
     };
     let window = shape.kernel * shape.kernel;
-    let filtered = pass.algorithm == Algorithm::Filtered;
     let taps: Vec<usize> = match pass.algorithm {
         Algorithm::Direct => {
             pass.taps.iter().map(|tap| tap.weight.0 * shape.kernel + tap.weight.1).collect()
@@ -132,11 +133,12 @@ pub fn pack_into(
         for panel in 0..width {
             let first = (2 * pair + panel) * LANES;
             let own = first..outputs.min(first + LANES);
-            let (tensor, weights, own) = if filtered {
-                let tensor = expanded.fill(isa, weights, tensor, pass, own.clone());
-                (tensor, &expanded.values[..], 0..own.len())
-            } else {
-                (tensor, weights, own)
+            let (tensor, weights, own) = match pass.algorithm {
+                Algorithm::Direct => (tensor, weights, own),
+                Algorithm::Filtered => {
+                    let tensor = expanded.fill(isa, weights, tensor, pass, own.clone());
+                    (tensor, &expanded.values[..], 0..own.len())
+                }
             };
             let place = Place { first: start + panel * PANEL, between: width * PANEL };
             match reads {
@@ -151,7 +153,7 @@ pub fn pack_into(
             }
         }
     }
-    PackedHalf { values, steps, outputs, panels }
+    PackedHalf { values, steps, outputs, panels, algorithm: pass.algorithm }
 }
 
 /// How a weight tensor is read in one direction: distances in numbers.

@@ -20,7 +20,7 @@ pub struct Tap {
 pub enum Algorithm {
     /// Tap by tap.
     Direct,
-    /// 24 products for two rows of four results: [`super::filter`].
+    /// 24 products for two rows of four results: minimal filtering, as Lavin & Gray 2016, section 4.
     Filtered,
 }
 

@@ -2,8 +2,9 @@
 //! block of channels.
 
 use super::{COLUMNS, DOWN, PATCHES, PatchLayout, ROWS};
-use crate::half::table::{Member, Reads, Step, Table, Tile};
-use crate::half::{CELL, CellLayout, HalfPass, TILE};
+use crate::half::source::Reads;
+use crate::half::table::{Member, Step, Table, Tile};
+use crate::half::{CellLayout, HalfPass, TILE};
 
 impl Table {
     /// As [`Table::new`], from cells whose columns are in order.
@@ -51,7 +52,6 @@ impl Table {
             (0..=groups).flat_map(of_group).collect()
         });
         table.reach = (0, layout.len(1) as i64);
-        debug_assert_eq!(table.pitch, size_of::<u16>() * layout.patches() * COLUMNS * CELL);
         table
     }
 }
