@@ -13,6 +13,7 @@ mod amx;
 pub mod bf16;
 pub mod convolution;
 mod exponential;
+mod filtering;
 pub mod half;
 mod isa;
 pub mod layout;

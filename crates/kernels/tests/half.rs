@@ -233,9 +233,9 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
     let shape = shape(40, 40, side, 3, 1);
     let input = numbers(6 * 49 * 40, 1);
     let weights = numbers(40 * 40 * 9, 2);
-    let run = |isa, rows: &[f32], images: usize, group: usize| {
+    let run = |(isa, algorithm), rows: &[f32], images: usize, group: usize| {
         let layout = cells(40, side, group, 1, Columns::Together);
-        let pass = forward_pass(&shape);
+        let pass = HalfPass { algorithm, ..forward_pass(&shape) };
         let table =
             Table::new(&pass, Source::Cells(layout), layout, layout, layout).expect("suits");
         let packed =
@@ -251,13 +251,14 @@ fn an_image_has_the_same_bits_alone_and_among_others() {
         }
         rows_of(isa, &all(&table, &packed, images, &read), &layout, Relu::Yes)
     };
-    for isa in Isa::available() {
-        let together = run(isa, &input, 6, 16);
-        for group in [1, 4, 16] {
+    let both = |isa| [Algorithm::Direct, Algorithm::Filtered].map(|algorithm| (isa, algorithm));
+    for how in Isa::available().into_iter().flat_map(both) {
+        let together = run(how, &input, 6, 16);
+        for group in [1, 2, 4, 16] {
             for image in 0..6 {
                 let of = |channels: usize| image * 49 * channels..(image + 1) * 49 * channels;
-                let alone = run(isa, &input[of(40)], 1, group);
-                assert!(alone == together[of(48)], "image {image}, groups of {group}, {isa}");
+                let alone = run(how, &input[of(40)], 1, group);
+                assert!(alone == together[of(48)], "image {image}, groups of {group}, {how:?}");
             }
         }
     }

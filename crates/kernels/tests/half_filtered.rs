@@ -5,7 +5,7 @@ mod half_support;
 use half_support::*;
 use kernels::Relu;
 use kernels::half::*;
-use kernels::{ConvolutionShape, Isa, padded};
+use kernels::{ConvolutionShape, Isa};
 
 /// Inputs, outputs, rows and columns: whole patches, parts of them, less than one.
 const SHAPES: [(usize, usize, (usize, usize)); 7] = [
@@ -125,41 +125,6 @@ fn the_error_is_below_three_times_that_of_plain_sums() {
             let error = error(&found, &expected);
             assert!(bounds.contains(&error), "{:?} on {isa}: {error:.5}", pass.algorithm);
         });
-    }
-}
-
-#[test]
-fn an_image_has_the_same_bits_alone_and_among_others() {
-    let (side, inputs, images) = ((7, 7), 40, 6);
-    let shape = shape(inputs, 40, side, 3, 1);
-    let weights = numbers(40 * inputs * 9, 2);
-    let rows = numbers(images * 49 * inputs, 1);
-    let pass = filtered(forward_pass(&shape));
-    for isa in Isa::available() {
-        let run = |rows: &[f32], images: usize, group: usize| {
-            let layout = cells(inputs, side, group, 1, Columns::Together);
-            let from = Source::Cells(layout);
-            let table = Table::new(&pass, from, layout, layout, layout).expect("suits");
-            let packed = pack(isa, &shape, &weights, &pass, Direction::Forward, from);
-            let mut read = filled(&layout, images, rows);
-            // What lies where no image is must not matter.
-            if images == 1 {
-                each_pixel(&layout, group, |index, _, cell| {
-                    if index >= 49 {
-                        read[cell * CELL..][..CELL].fill(0x7fc0);
-                    }
-                });
-            }
-            rows_of(isa, &all(&table, &packed, images, &read), &layout, Relu::Yes)
-        };
-        let together = run(&rows, images, 16);
-        for group in [1, 2, 4, 16] {
-            for image in 0..images {
-                let alone = run(&rows[image * 49 * inputs..][..49 * inputs], 1, group);
-                let own = &together[image * 49 * padded(40)..][..49 * padded(40)];
-                assert!(alone == own, "image {image}, groups of {group}, {isa}");
-            }
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::epilogue::{Pending, Rows};
 use super::filter::{Patches, fill};
 use super::job::{Convolve, Destination, Pointers, Weights};
 use super::pack::PANEL;
-use super::source::Reads;
+use super::source::Inputs;
 use super::table::{Member, OPERANDS, TOGETHER, Tile};
 use super::{CELL, Lines, TILE, to_f32};
 use crate::{Isa, LANES};
@@ -30,8 +30,7 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Takes over a job's bias.
-    fn start_from(&mut self, job: &Convolve<'_>) {
+    fn set_bias(&mut self, job: &Convolve<'_>) {
         let outputs = job.panels().next_multiple_of(2) * LANES;
         if self.bias.len() < outputs {
             self.bias = Lines::zeros(outputs);
@@ -53,11 +52,11 @@ pub fn convolve(
     workspace: &mut Workspace,
 ) {
     assert!(isa.is_available(), "{isa} kernels on a processor without them");
-    workspace.start_from(job);
+    workspace.set_bias(job);
     let pointers = Pointers::new(job, &mut destination);
     #[cfg(target_arch = "x86_64")]
     let _tiles = (isa == Isa::Amx).then(crate::amx::Tiles::configure);
-    let Reads::Patches(layout) = &job.table.reads else {
+    let Inputs::Transformed(layout) = &job.table.inputs else {
         job.check();
         // SAFETY: all arrays were checked against the table, the processor has the instructions, tiles are configured.
         return unsafe { sweep(isa, job, &pointers, workspace) };
@@ -95,8 +94,8 @@ struct Waiting {
 unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &mut Workspace) {
     let table = job.table;
     let panels = job.panels();
-    let group_numbers = table.reads.group();
-    let algorithm = table.reads.algorithm();
+    let group_numbers = table.inputs.group();
+    let algorithm = table.inputs.algorithm();
     let mut waiting: Option<Waiting> = None;
     let blocks: usize = job.rounds().map(|(_, together)| table.pairs[together - 1].len()).sum();
     let mut turn = 0;
@@ -106,7 +105,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
         let mut weights_soon = Soon::weights(job, panel + width, blocks);
         for (first, together) in job.rounds() {
             let operand_starts = std::array::from_fn(|group| {
-                let image = (first + group) * table.reads.images() - job.first;
+                let image = (first + group) * table.inputs.images() - job.first;
                 std::array::from_fn(|operand| {
                     let layout = &table.operands[operand];
                     let block = panel / 2 * layout.plane_cells();

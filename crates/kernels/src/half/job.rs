@@ -83,7 +83,7 @@ impl<'a> Convolve<'a> {
             Weights::Packed(weights) => weights.values.len(),
             Weights::Channels(_) => 0,
         };
-        let each = (weights.max(NEAR) / group).max(1) * self.table.reads.images();
+        let each = (weights.max(NEAR) / group).max(1) * self.table.inputs.images();
         let job = *self;
         (0..self.images).step_by(each).map(move |done| Convolve {
             images: each.min(job.images - done),
@@ -95,7 +95,7 @@ impl<'a> Convolve<'a> {
 
     /// Groups of the source.
     pub(super) fn groups(&self) -> Range<usize> {
-        let each = self.table.reads.images();
+        let each = self.table.inputs.images();
         self.first / each..self.first / each + self.images.div_ceil(each)
     }
 
@@ -115,22 +115,22 @@ impl<'a> Convolve<'a> {
 
     /// Asserts what everything unsafe below rests on.
     pub(super) fn check(&self) {
-        let (groups, each) = (self.groups(), self.table.reads.images());
+        let (groups, each) = (self.groups(), self.table.inputs.images());
         assert_eq!(self.first % each, 0, "an image within its group");
-        let group = self.table.reads.group() as i64;
+        let group = self.table.inputs.group() as i64;
         let (first, last) = (groups.start as i64 * group, (groups.end as i64 - 1) * group);
         assert!(first + self.table.reach.0 >= 0, "a tile begins before its source");
         assert!(
             groups.is_empty() || last + self.table.reach.1 <= self.source.len() as i64,
             "a tile ends beyond its source"
         );
-        let (_, each) = self.table.reads.products();
+        let each = self.table.inputs.weights_of_a_step();
         let highest = self.table.steps.iter().map(|step| step.weights as usize + each).max();
         match self.weights {
             Weights::Packed(weights) => {
                 assert_eq!(
                     weights.algorithm,
-                    self.table.reads.algorithm(),
+                    self.table.inputs.algorithm(),
                     "weights of another pass"
                 );
                 assert!(highest.unwrap_or(0) <= weights.steps, "weights of another pass");
@@ -140,7 +140,7 @@ impl<'a> Convolve<'a> {
                 assert_eq!(factors.len() % CELL, 0, "factors of whole cells");
                 let blocks = factors.len() / CELL;
                 let whole = self.table.classes.iter().all(|steps| steps.len() == blocks);
-                let direct = self.table.reads.algorithm() == Algorithm::Direct;
+                let direct = self.table.inputs.algorithm() == Algorithm::Direct;
                 assert!(whole && direct, "factors for a table of another pass");
             }
         }
@@ -149,15 +149,15 @@ impl<'a> Convolve<'a> {
     /// Asserts that an operand has all cells that the groups touch, each of `numbers` numbers.
     fn check_operand(&self, operand: usize, length: usize, numbers: usize) {
         let layout = self.table.operands[operand];
-        let images = self.firsts[operand] + self.groups().len() * self.table.reads.images();
+        let images = self.firsts[operand] + self.groups().len() * self.table.inputs.images();
         assert!(
             layout.groups(images) * layout.group_cells() * numbers <= length,
             "operand {operand} of a convolution: {length} numbers for {images} images of {layout:?}"
         );
         assert!(self.panels().div_ceil(2) <= layout.blocks(), "channels of operand {operand}");
         // Rows of a group that spreads over several of the operand's were listed from a group's start.
-        let spreads = self.table.reads.images() > layout.images;
-        let aligned = if spreads { layout.images } else { self.table.reads.images() };
+        let spreads = self.table.inputs.images() > layout.images;
+        let aligned = if spreads { layout.images } else { self.table.inputs.images() };
         assert_eq!(self.firsts[operand] % aligned, 0, "first image of operand {operand}");
     }
 }

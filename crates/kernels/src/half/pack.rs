@@ -1,7 +1,7 @@
 //! Weights as the blocks read them: panels of 16 outputs, pairs of inputs side by side.
 
 use super::convert::from_f32;
-use super::filter::{COLUMNS, Expanded, ROWS};
+use super::filter::{COLUMNS, ROWS, TransformedWeights};
 use super::turn::Turned;
 use super::{Algorithm, CELL, HalfPass, Lines};
 use crate::{ConvolutionShape, Isa, LANES};
@@ -108,7 +108,7 @@ pub fn pack_into(
     let mut values = storage(panels * steps * PANEL);
     assert_eq!(values.len(), panels * steps * PANEL, "storage of packed weights");
     let mut turned = Turned::default();
-    let mut expanded = Expanded::default();
+    let mut transformed = TransformedWeights::default();
     let whole = inputs.is_multiple_of(CELL) && outputs.is_multiple_of(LANES);
     if !whole || reads == Reads::Strip {
         values.fill(0);
@@ -136,8 +136,8 @@ pub fn pack_into(
             let (tensor, weights, own) = match pass.algorithm {
                 Algorithm::Direct => (tensor, weights, own),
                 Algorithm::Filtered => {
-                    let tensor = expanded.fill(isa, weights, tensor, pass, own.clone());
-                    (tensor, &expanded.values[..], 0..own.len())
+                    let tensor = transformed.fill(isa, weights, tensor, pass, own.clone());
+                    (tensor, &transformed.values[..], 0..own.len())
                 }
             };
             let place = Place { first: start + panel * PANEL, between: width * PANEL };

@@ -39,44 +39,50 @@ impl Source {
 
 /// What the products of a pass read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// The source as it lies.
-    Source(Source),
-    /// Its cells, transformed.
-    Patches(PatchLayout),
+pub(crate) enum Inputs {
+    AsTheyLie(Source),
+    Transformed(PatchLayout),
 }
 
-impl Reads {
+impl Inputs {
     /// Images of one group.
     pub fn images(&self) -> usize {
         match self {
-            Self::Source(source) => source.images(),
-            Self::Patches(layout) => layout.cells.images,
+            Self::AsTheyLie(source) => source.images(),
+            Self::Transformed(layout) => layout.cells.images,
         }
     }
 
     /// Numbers of one group.
     pub fn group(&self) -> usize {
         match self {
-            Self::Source(source) => source.group(),
-            Self::Patches(layout) => layout.group(),
+            Self::AsTheyLie(source) => source.group(),
+            Self::Transformed(layout) => layout.group(),
         }
     }
 
     /// How they are multiplied.
     pub fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Source(_) => Algorithm::Direct,
-            Self::Patches(_) => Algorithm::Filtered,
+            Self::AsTheyLie(_) => Algorithm::Direct,
+            Self::Transformed(_) => Algorithm::Filtered,
         }
     }
 
-    /// Rows of inputs that one step multiplies, and the steps of [`super::PackedHalf`] that it takes.
-    pub fn products(&self) -> (usize, usize) {
+    /// Rows of 32 inputs that one step of a tile multiplies.
+    pub fn rows_of_a_step(&self) -> usize {
         match self {
-            Self::Source(_) => (TILE, 1),
-            // Each of the two tiles that are computed together has half of what both multiply.
-            Self::Patches(_) => (PATCHES * ROWS * COLUMNS / DOWN, ROWS * COLUMNS),
+            Self::AsTheyLie(_) => TILE,
+            // Two tiles share what a step multiplies.
+            Self::Transformed(_) => PATCHES * ROWS * COLUMNS / DOWN,
+        }
+    }
+
+    /// Steps of [`super::PackedHalf`] that one step of a tile takes.
+    pub fn weights_of_a_step(&self) -> usize {
+        match self {
+            Self::AsTheyLie(_) => 1,
+            Self::Transformed(_) => ROWS * COLUMNS,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A convolution as data: where each tile begins, and which steps it takes.
 
-use super::source::{Reads, Source};
+use super::source::{Inputs, Source};
 use super::{Algorithm, CELL, CellLayout, Columns, HalfPass, TILE};
 use std::collections::HashMap;
 
@@ -60,11 +60,11 @@ impl RowCells {
 
 /// A step has 32 inputs, of which a strip uses a kernel's row and narrow cells their channels. The rest meets zeros, which
 /// change no sum (see [`super`]); AMX, whose instruction takes all 32 at once, multiplies them too.
-fn input_pairs(pass: &HalfPass, reads: Reads) -> usize {
-    let used = match reads {
-        Reads::Source(Source::Cells(layout)) => layout.channels,
-        Reads::Patches(layout) => layout.cells.channels,
-        Reads::Source(Source::Strip(layout)) => {
+fn input_pairs(pass: &HalfPass, inputs: Inputs) -> usize {
+    let used = match inputs {
+        Inputs::AsTheyLie(Source::Cells(layout)) => layout.channels,
+        Inputs::Transformed(layout) => layout.cells.channels,
+        Inputs::AsTheyLie(Source::Strip(layout)) => {
             let columns = pass.taps.iter().map(|tap| tap.weight.1 + 1).max().unwrap_or(0);
             columns * layout.channels
         }
@@ -78,7 +78,7 @@ pub(crate) const OPERANDS: usize = 3;
 /// A pass over fixed layouts.
 #[derive(Clone, Debug)]
 pub struct Table {
-    pub(crate) reads: Reads,
+    pub(crate) inputs: Inputs,
     /// Layouts of target, addend and mask.
     pub(crate) operands: [CellLayout; OPERANDS],
     /// Bytes between two rows of a tile.
@@ -125,41 +125,36 @@ impl Table {
                 _ => return None,
             },
         };
-        let mut table = Self::empty(pass, Reads::Source(source), operands, pitch);
+        let mut table = Self::empty(pass, Inputs::AsTheyLie(source), operands, pitch);
         let mut classes = HashMap::new();
         for row in 0..pass.height {
             for &(first, step) in &runs {
                 table.row(pass, source, row, first, step, &mut classes);
             }
         }
-        Some(table.finish())
+        table.pairs = std::array::from_fn(|groups| table.pair(groups as u32 + 1));
+        Some(table)
     }
 
     /// Without tiles; `pitch` is the distance of a tile's rows in numbers.
     pub(super) fn empty(
         pass: &HalfPass,
-        reads: Reads,
+        inputs: Inputs,
         operands: [CellLayout; OPERANDS],
         pitch: usize,
     ) -> Self {
         Self {
-            reads,
+            inputs,
             operands,
             pitch: 2 * pitch,
             steps: Vec::new(),
-            input_pairs: input_pairs(pass, reads),
+            input_pairs: input_pairs(pass, inputs),
             classes: Vec::new(),
             tiles: Vec::new(),
             pairs: std::array::from_fn(|_| Vec::new()),
             rows: Vec::new(),
             reach: (0, 0),
         }
-    }
-
-    /// With its tiles in twos.
-    pub(super) fn finish(self) -> Self {
-        let pairs = std::array::from_fn(|groups| self.pair(groups as u32 + 1));
-        Self { pairs, ..self }
     }
 
     /// Tiles over one row of the grid, or over every `step`-th column of it.
@@ -303,8 +298,8 @@ impl Table {
     pub fn multiply_adds(&self, outputs: usize) -> u64 {
         let steps: usize =
             self.tiles.iter().map(|tile| self.classes[tile.class as usize].len()).sum();
-        let products = steps * self.reads.products().0 * CELL;
-        (products * outputs.next_multiple_of(crate::LANES) / self.reads.images()) as u64
+        let products = steps * self.inputs.rows_of_a_step() * CELL;
+        (products * outputs.next_multiple_of(crate::LANES) / self.inputs.images()) as u64
     }
 }
 

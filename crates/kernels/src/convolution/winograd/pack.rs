@@ -5,9 +5,9 @@
 
 use super::super::ConvolutionShape;
 use super::super::pack::Direction;
-use super::transform_four::{A, B};
-use super::{Filter, four, two};
+use super::Filter;
 use crate::LANES;
+use crate::filtering::{self, weights_of_four, weights_of_two};
 use crate::lines::Lines;
 
 /// Numbers of a vector, worked on together.
@@ -33,10 +33,10 @@ pub(in super::super) fn pack(
         Direction::BackwardData => Read { results: ins, inputs: outs, stride: shape.out_stride() },
     };
     match (filter, direction) {
-        (Filter::Two, Direction::Forward) => read.transform(stretch_two, forward),
-        (Filter::Two, Direction::BackwardData) => read.transform(stretch_two, backward),
-        (Filter::Four, Direction::Forward) => read.transform(stretch_four, forward),
-        (Filter::Four, Direction::BackwardData) => read.transform(stretch_four, backward),
+        (Filter::Two, Direction::Forward) => read.transform(weights_of_two, forward),
+        (Filter::Two, Direction::BackwardData) => read.transform(weights_of_two, backward),
+        (Filter::Four, Direction::Forward) => read.transform(weights_of_four, forward),
+        (Filter::Four, Direction::BackwardData) => read.transform(weights_of_four, backward),
     }
 }
 
@@ -53,7 +53,7 @@ impl Read {
     #[inline(always)]
     fn transform<const SIDE: usize>(
         &self,
-        stretch: fn([Lane; 3]) -> [Lane; SIDE],
+        weights: impl Fn([f32; filtering::TAPS]) -> [f32; SIDE],
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Lines<f32> {
         let panels = self.results.div_ceil(LANES);
@@ -72,9 +72,11 @@ impl Read {
                     }
                 }
                 let at = panel * panel_len + input * LANES;
-                let columns = [0, 1, 2].map(|x| stretch([taps[x], taps[3 + x], taps[6 + x]]));
+                let columns =
+                    [0, 1, 2].map(|x| by_lane([taps[x], taps[3 + x], taps[6 + x]], &weights));
                 for row in 0..SIDE {
-                    let patch = stretch([columns[0][row], columns[1][row], columns[2][row]]);
+                    let patch =
+                        by_lane([columns[0][row], columns[1][row], columns[2][row]], &weights);
                     for (column, patch) in patch.into_iter().enumerate() {
                         let plane = (row * SIDE + column) * panels * panel_len;
                         values[plane + at..][..LANES].copy_from_slice(&patch);
@@ -86,40 +88,17 @@ impl Read {
     }
 }
 
-/// `G` of F(2, 3) is (1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1).
+/// The `weights` of three taps, for sixteen outputs.
 #[inline(always)]
-fn stretch_two([a, b, c]: [Lane; 3]) -> [Lane; two::SIDE] {
-    let mut sum = [0.0; LANES];
-    let mut difference = [0.0; LANES];
+fn by_lane<const SIDE: usize>(
+    taps: [Lane; filtering::TAPS],
+    weights: impl Fn([f32; filtering::TAPS]) -> [f32; SIDE],
+) -> [Lane; SIDE] {
+    let mut values = [[0.0; LANES]; SIDE];
     for lane in 0..LANES {
-        let outer = a[lane] + c[lane];
-        sum[lane] = 0.5 * (outer + b[lane]);
-        difference[lane] = 0.5 * (outer - b[lane]);
-    }
-    [a, sum, difference, c]
-}
-
-/// `G` of F(4, 3): the taps' polynomial at 0, A, -A, B, -B, over the product of that point's distances to the others;
-/// and its leading coefficient.
-#[inline(always)]
-fn stretch_four(taps: [Lane; 3]) -> [Lane; four::SIDE] {
-    let mut values = [[0.0; LANES]; four::SIDE];
-    let [square_a, square_b] = [A * A, B * B];
-    let over = [
-        1.0 / (square_a * square_b),
-        0.5 / (square_a * (square_a - square_b)),
-        0.5 / (square_b * (square_b - square_a)),
-    ];
-    for lane in 0..LANES {
-        let [a, b, c] = taps.map(|tap| tap[lane]);
-        let (even_a, odd_a) = (a + square_a * c, A * b);
-        let (even_b, odd_b) = (a + square_b * c, B * b);
-        values[0][lane] = over[0] * a;
-        values[1][lane] = over[1] * (even_a + odd_a);
-        values[2][lane] = over[1] * (even_a - odd_a);
-        values[3][lane] = over[2] * (even_b + odd_b);
-        values[4][lane] = over[2] * (even_b - odd_b);
-        values[5][lane] = c;
+        for (value, weight) in values.iter_mut().zip(weights(taps.map(|tap| tap[lane]))) {
+            value[lane] = weight;
+        }
     }
     values
 }

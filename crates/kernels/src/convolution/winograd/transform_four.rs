@@ -1,9 +1,4 @@
 //! Into patches and out of them: `B' d B` and `A' m A` of 6x6.
-//!
-//! Along one axis the six numbers are a polynomial's values at 0, a, -a, b, -b and its leading coefficient. The points
-//! decide the rounding error. In units of the results' root mean square, with 256 channels: 1.5e-6 with 5/8 and 3/2,
-//! 2.0e-6 with 1/2 and 3/2, 3.3e-6 with 1/2 and 1, 3.4e-6 with the textbook's 1 and 2; the plain sum's is 7.8e-7, that of
-//! 2x2 results 4.9e-7.
 
 // Constant trip counts and plain indices: the compiler unrolls them, and arrays become registers.
 #![allow(clippy::needless_range_loop)]
@@ -12,62 +7,11 @@ use super::super::target::Target;
 use super::four::SIDE;
 use super::{Job, Patches};
 use crate::LANES;
+use crate::filtering::{inputs_of_four, results_of_four};
 use crate::vector::Vector;
-
-/// The first pair of points.
-pub(super) const A: f32 = 0.625;
-/// The second.
-pub(super) const B: f32 = 1.5;
 
 /// Rows, and columns, of results.
 const RESULTS: usize = 4;
-
-/// `B'` times a column: the rows are the products of (x - q) over the other points q, and over all of them.
-///
-/// # Safety
-/// The processor must have `V`'s instructions.
-#[inline(always)]
-unsafe fn stretch<V: Vector>(d: [V; SIDE]) -> [V; SIDE] {
-    // SAFETY: by the caller's promise; the constants are readable.
-    unsafe {
-        let constant = |value: &f32| V::splat(value);
-        let (squares, product) = (constant(&-(A * A + B * B)), constant(&(A * A * B * B)));
-        let even_a = d[4].multiply_add(d[2], constant(&-(B * B)));
-        let odd_a = d[3].multiply_add(d[1], constant(&-(B * B)));
-        let even_b = d[4].multiply_add(d[2], constant(&-(A * A)));
-        let odd_b = d[3].multiply_add(d[1], constant(&-(A * A)));
-        [
-            d[4].multiply_add(d[2], squares).multiply_add(d[0], product),
-            even_a.multiply_add(odd_a, constant(&A)),
-            even_a.multiply_add(odd_a, constant(&-A)),
-            even_b.multiply_add(odd_b, constant(&B)),
-            even_b.multiply_add(odd_b, constant(&-B)),
-            d[5].multiply_add(d[3], squares).multiply_add(d[1], product),
-        ]
-    }
-}
-
-/// `A'` times a column: row `i` holds the points' `i`-th powers.
-///
-/// # Safety
-/// As [`stretch`].
-#[inline(always)]
-unsafe fn gather<V: Vector>(m: [V; SIDE]) -> [V; RESULTS] {
-    // SAFETY: by the caller's promise; the constants are readable.
-    unsafe {
-        let constant = |value: &f32| V::splat(value);
-        let (sum_a, difference_a) = (m[1].add(m[2]), m[1].subtract(m[2]));
-        let (sum_b, difference_b) = (m[3].add(m[4]), m[3].subtract(m[4]));
-        let none = V::zero();
-        [
-            m[0].add(sum_a).add(sum_b),
-            none.multiply_add(difference_a, constant(&A)).multiply_add(difference_b, constant(&B)),
-            none.multiply_add(sum_a, constant(&(A * A))).multiply_add(sum_b, constant(&(B * B))),
-            m[5].multiply_add(difference_a, constant(&(A * A * A)))
-                .multiply_add(difference_b, constant(&(B * B * B))),
-        ]
-    }
-}
 
 /// `B' d B` for all tiles.
 ///
@@ -104,7 +48,7 @@ pub(super) unsafe fn into_patches<V: Vector, const P: usize>(job: &Job<'_>, patc
                     for row in 0..SIDE {
                         own[row] = V::load(pointers[row][column].add(chunk * LANES));
                     }
-                    let own = stretch(own);
+                    let own = inputs_of_four(own);
                     for row in 0..SIDE {
                         half[row][column] = own[row];
                     }
@@ -112,7 +56,7 @@ pub(super) unsafe fn into_patches<V: Vector, const P: usize>(job: &Job<'_>, patc
                 // One pointer that moves on: thirty-six of them would be kept in memory.
                 let mut position = out;
                 for row in 0..SIDE {
-                    for value in stretch(half[row]) {
+                    for value in inputs_of_four(half[row]) {
                         value.store(position);
                         position = position.wrapping_add(plane);
                     }
@@ -152,14 +96,14 @@ pub(super) unsafe fn out_of_patches<V: Vector, const P: usize>(
                         own[column] = V::load(position);
                         position = position.wrapping_add(plane);
                     }
-                    half[row] = gather(own);
+                    half[row] = results_of_four(own);
                 }
                 for column in 0..columns {
                     let mut own = [V::zero(); SIDE];
                     for row in 0..SIDE {
                         own[row] = half[row][column];
                     }
-                    let own = gather(own);
+                    let own = results_of_four(own);
                     for row in 0..RESULTS {
                         if row < rows {
                             target.finish(own[row], tile.pixel + row * width + column, panel);

@@ -1,7 +1,8 @@
 //! Four patches by one panel: row by row of the patches, the sums of six columns become four results in registers.
 
 use super::{Block, Extent, Sums};
-use crate::half::filter::{ACROSS, COLUMNS, Joins, LOWER, PATCHES, ROWS, UPPER, results};
+use crate::filtering::results_of_four;
+use crate::half::filter::{ACROSS, COLUMNS, Joins, LOWER, PATCHES, ROWS, UPPER};
 use crate::half::pack::PANEL;
 use crate::half::{CELL, TILE};
 #[cfg(target_arch = "x86_64")]
@@ -172,7 +173,7 @@ unsafe fn join<V: Vector>(
     // SAFETY: by the caller's promise; a row of sums has sixteen numbers.
     unsafe {
         let bias = V::load(block.bias.add(panel * LANES));
-        let results = results(m);
+        let results = results_of_four(m);
         for (tile, joins) in [UPPER[row], LOWER[row]].into_iter().enumerate().take(extent.tiles()) {
             let first = (2 * tile + panel) * TILE + patch * ACROSS;
             let own = sums.0[first * LANES..][..ACROSS * LANES].chunks_exact_mut(LANES);

@@ -1,7 +1,8 @@
-//! Where transformed inputs lie, and how they get there.
+//! Transforms inputs.
 
-use super::{ACROSS, COLUMNS, DOWN, PATCHES, ROWS, WINDOW, transform_column, transform_row};
-use crate::half::{CELL, CellLayout, TILE};
+use super::{ACROSS, COLUMNS, DOWN, PatchLayout, ROWS, transform_column};
+use crate::filtering::inputs_of_four;
+use crate::half::CELL;
 use crate::lines::Lines;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Avx2, Avx512};
@@ -9,66 +10,6 @@ use crate::vector::{Portable, Vector};
 use crate::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
-
-/// Transformed cells: `[group of images][channels / 32][two rows of results][row of the patches][patch][image of the
-/// group][column of the patch]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PatchLayout {
-    /// What is transformed.
-    pub cells: CellLayout,
-    /// Rows of results.
-    pub height: usize,
-    /// Results of a row.
-    pub width: usize,
-    /// The first row and column that the first patch reads: -1 both where windows are centred; the column is no higher than 0.
-    pub first: (isize, isize),
-}
-
-impl PatchLayout {
-    /// Patches beside each other, those of all interleaved images.
-    pub fn patches(&self) -> usize {
-        self.width.div_ceil(ACROSS) * self.cells.images
-    }
-
-    /// Numbers from one row of the patches to the next.
-    pub fn row(&self) -> usize {
-        self.patches() * COLUMNS * CELL
-    }
-
-    /// Numbers of a row of the input with all that its patches read beside it.
-    fn padded_row(&self) -> usize {
-        (self.width.next_multiple_of(ACROSS) + WINDOW - 1) * self.cells.images * CELL
-    }
-
-    /// Numbers from one block of channels to the next.
-    pub fn plane(&self) -> usize {
-        self.height.div_ceil(DOWN) * ROWS * self.row()
-    }
-
-    /// Numbers of one group of images.
-    pub fn group(&self) -> usize {
-        self.cells.blocks() * self.plane()
-    }
-
-    /// Numbers of a buffer for `groups` groups: the last tile may have fewer patches than it reads.
-    pub fn len(&self, groups: usize) -> usize {
-        groups * self.group() + (PATCHES - 1) * COLUMNS * CELL
-    }
-
-    /// The number at which a tile of the row of results `row` begins.
-    pub fn tile(&self, row: usize, tile: usize) -> usize {
-        row / DOWN * ROWS * self.row() + tile * PATCHES * COLUMNS * CELL
-    }
-
-    /// Column and image of a tile's results, patch by patch; they may lie beyond the grid.
-    pub fn pixels(&self, tile: usize) -> [(usize, usize); TILE] {
-        std::array::from_fn(|result| {
-            let patch = tile * PATCHES + result / ACROSS;
-            let column = patch / self.cells.images * ACROSS + result % ACROSS;
-            (column, patch % self.cells.images)
-        })
-    }
-}
 
 /// Transformed cells, and what is needed on the way.
 #[derive(Debug, Default)]
@@ -199,7 +140,7 @@ unsafe fn plain<V: Vector>(patch: Patch<'_>) {
         unsafe {
             let rows = columns::<V>(&patch, half * LANES);
             for (values, to) in rows.into_iter().zip(patch.to.chunks_mut(patch.row)) {
-                for (value, to) in transform_row(values).into_iter().zip(to.chunks_exact_mut(CELL))
+                for (value, to) in inputs_of_four(values).into_iter().zip(to.chunks_exact_mut(CELL))
                 {
                     value.store_half(to[half * LANES..][..LANES].as_mut_ptr());
                 }
@@ -241,7 +182,7 @@ unsafe fn avx512_bf16<const HALVES: usize>(patch: Patch<'_>) {
             _ => columns::<Avx512>(&patch, LANES),
         };
         for ((low, high), to) in low.into_iter().zip(high).zip(patch.to.chunks_mut(patch.row)) {
-            let values = transform_row(low).into_iter().zip(transform_row(high));
+            let values = inputs_of_four(low).into_iter().zip(inputs_of_four(high));
             for ((low, high), to) in values.zip(to.chunks_exact_mut(CELL)) {
                 let packed = _mm512_cvtne2ps_pbh(high.0, low.0);
                 let packed = std::mem::transmute::<__m512bh, __m512i>(packed);

@@ -2,7 +2,7 @@
 //! block of channels.
 
 use super::{COLUMNS, DOWN, PATCHES, PatchLayout, ROWS};
-use crate::half::source::Reads;
+use crate::half::source::Inputs;
 use crate::half::table::{Member, Step, Table, Tile};
 use crate::half::{CellLayout, HalfPass, TILE};
 
@@ -16,7 +16,7 @@ impl Table {
         let window = pass.window_of_three().expect("a pass that can be filtered");
         let layout =
             PatchLayout { cells, height: pass.height, width: pass.width, first: window.first };
-        let mut table = Self::empty(pass, Reads::Patches(layout), operands, layout.row());
+        let mut table = Self::empty(pass, Inputs::Transformed(layout), operands, layout.row());
         table.steps = (0..cells.blocks())
             .map(|block| Step {
                 input: (size_of::<u16>() * block * layout.plane()) as i32,

@@ -8,11 +8,11 @@ use std::ops::Range;
 
 /// Some outputs' transformed weights; grows at first use.
 #[derive(Debug, Default)]
-pub(crate) struct Expanded {
+pub(crate) struct TransformedWeights {
     pub values: Vec<f32>,
 }
 
-impl Expanded {
+impl TransformedWeights {
     /// Transforms the weights of some outputs of `weights`; says how the result is read, whose first output is the first of
     /// `outputs`.
     pub fn fill(
@@ -38,7 +38,7 @@ impl Expanded {
         let rows = self.values.chunks_exact_mut(fast * ROWS * COLUMNS);
         for (at, to) in rows.enumerate() {
             let from = &weights[first + at * between..][..fast * tensor.window];
-            expand(isa, from, &places, to);
+            transform_windows(isa, from, &places, to);
         }
         let (near, far) = (ROWS * COLUMNS, fast * ROWS * COLUMNS);
         let (between_inputs, between_outputs) =
@@ -48,7 +48,7 @@ impl Expanded {
 }
 
 per_isa! {
-    fn expand(from: &[f32], places: &[[usize; WINDOW]; WINDOW], to: &mut [f32]) {
+    fn transform_windows(from: &[f32], places: &[[usize; WINDOW]; WINDOW], to: &mut [f32]) {
         let windows = from.chunks_exact(WINDOW * WINDOW);
         for (from, to) in windows.zip(to.chunks_exact_mut(ROWS * COLUMNS)) {
             let g = places.map(|row| row.map(|place| from[place]));
