@@ -30,7 +30,7 @@
 //! convolutions of stride 1 of frozen passes take a third of them (`filter`; [`HalfPass::on`] chooses). In multiply-adds of the
 //! plain sum, as shares of the bf16 peak, border taps counted (raw in `benches/results/layers/*f609835-zen4*`): ResNet-18 (CIFAR)
 //! 179 to 219 % in those layers, 86 to 103 % in 3x3 layers of stride 2, 66 to 78 % in 1x1 layers, 34 % in the first; ResNet-20 66 to 91 %
-//! at 16 channels, where transforming inputs takes about 30 % of the time, 122 to 150 at 32, 166 to 185 at 64; ResNet-50 at 224
+//! at 16 channels, where transforming inputs takes some 30 % of a profile, 122 to 150 at 32, 166 to 185 at 64; ResNet-50 at 224
 //! pixels 129 to 174 % in those layers, 66 to 76 in 1x1 layers, 72 to 76 in 3x3 layers of stride 2, 81 all together. Multiplied
 //! plainly (`*a44a473-zen4*`), 3x3 layers of stride 1 reach 95 to 98 %, at smaller maps with more taps left out up to 130: inputs that a
 //! step does not have are not multiplied there. Training passes multiply plainly: their gradients are what is learned. `auto` is bf16.

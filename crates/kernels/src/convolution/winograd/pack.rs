@@ -96,8 +96,9 @@ fn by_lane<const SIDE: usize>(
 ) -> [Lane; SIDE] {
     let mut values = [[0.0; LANES]; SIDE];
     for lane in 0..LANES {
-        for (value, weight) in values.iter_mut().zip(weights(taps.map(|tap| tap[lane]))) {
-            value[lane] = weight;
+        let own = weights([taps[0][lane], taps[1][lane], taps[2][lane]]);
+        for at in 0..SIDE {
+            values[at][lane] = own[at];
         }
     }
     values
