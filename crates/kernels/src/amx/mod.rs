@@ -3,6 +3,9 @@
 //! The compiler knows no tile registers, so no value of theirs crosses Rust code: whoever computes with tiles holds a
 //! [`Tiles`] and keeps every tile instruction inside `asm!` blocks. All eight tiles are 16 rows of 64 bytes.
 
+#[cfg(all(feature = "emulated-tiles", target_os = "linux"))]
+mod emulated;
+
 use std::arch::asm;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -10,7 +13,23 @@ use std::sync::OnceLock;
 /// Whether this processor multiplies bf16 tiles and the operating system lets this process use them.
 pub(crate) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| processor_has_tiles() && system_permits_tiles())
+    *AVAILABLE.get_or_init(|| (processor_has_tiles() && system_permits_tiles()) || emulates())
+}
+
+/// Whether tile instructions are done by software from now on: for tests, which have the feature `emulated-tiles` and ask for
+/// AMX by name. The feature alone, as `--all-features` brings it, slows nobody down.
+#[cfg(all(feature = "emulated-tiles", target_os = "linux"))]
+fn emulates() -> bool {
+    let asked = std::env::var_os("ADAMANT_ISA").is_some_and(|name| name == "amx");
+    if asked {
+        emulated::install();
+    }
+    asked
+}
+
+#[cfg(not(all(feature = "emulated-tiles", target_os = "linux")))]
+fn emulates() -> bool {
+    false
 }
 
 fn processor_has_tiles() -> bool {
