@@ -22,6 +22,8 @@ pub(crate) struct Sums(pub [f32; 1024]);
 pub(crate) struct Block<'a> {
     /// First number of each tile, before a step's shift.
     pub tiles: [*const u16; 2],
+    /// Rows of each tile up to the last that is a pixel; sums of the others are nobody's and may stay as they were.
+    pub rows: [usize; 2],
     /// Bytes between two rows of a tile; if filtered, of its patches.
     pub pitch: usize,
     pub steps: &'a [Step],

@@ -114,6 +114,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
             });
             for &pair in &table.pairs[together - 1] {
                 let tiles = pair.map(|member| &table.tiles[member.tile as usize]);
+                let rows = tiles.map(Tile::rows);
                 let extent = Extent::new(if pair[0] == pair[1] { 1 } else { 2 }, width);
                 let starts = pair.map(|Member { group, tile }| {
                     let start = (first + group as usize) * group_numbers;
@@ -136,6 +137,7 @@ unsafe fn sweep(isa: Isa, job: &Convolve<'_>, pointers: &Pointers, workspace: &m
                             let (tiles, weights) = (starts, weights.as_ptr());
                             let block = Block {
                                 tiles,
+                                rows,
                                 pitch,
                                 steps,
                                 algorithm,

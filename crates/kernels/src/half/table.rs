@@ -25,6 +25,13 @@ pub(crate) struct Tile {
     pub places: [Place; OPERANDS],
 }
 
+impl Tile {
+    /// Rows up to the last that is a pixel.
+    pub fn rows(&self) -> usize {
+        TILE - self.valid.leading_zeros() as usize
+    }
+}
+
 /// Groups of images computed together.
 pub(crate) const TOGETHER: usize = 2;
 

@@ -9,6 +9,10 @@ use crate::half::pack::PANEL;
 use crate::half::{CELL, TILE};
 use std::arch::x86_64::*;
 
+/// Half of a tile; rows of 14, 28 and 56 pixels end within tiles, and what lies beyond them is left out.
+const HALF: usize = TILE / 2;
+/// A quarter of it.
+const QUARTER: usize = TILE / 4;
 /// Outputs that a quarter of a register holds.
 const NARROW: usize = LANES / 4;
 
@@ -17,15 +21,20 @@ const NARROW: usize = LANES / 4;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     for tile in 0..extent.tiles() {
+        let rows = block.rows[tile];
         // SAFETY: by the caller's promise.
         unsafe {
             match extent.panels() {
                 2 => {
-                    for first in [0, TILE / 2] {
-                        panels::<2, { TILE / 2 }>(block, tile, first, sums);
+                    for first in (0..rows).step_by(HALF) {
+                        match rows - first {
+                            ..=QUARTER => panels::<2, QUARTER>(block, tile, first, sums),
+                            _ => panels::<2, HALF>(block, tile, first, sums),
+                        }
                     }
                 }
                 _ if block.outputs <= NARROW => narrow(block, tile, sums),
+                _ if rows <= HALF => panels::<1, HALF>(block, tile, 0, sums),
                 _ => panels::<1, TILE>(block, tile, 0, sums),
             }
         }

@@ -57,15 +57,42 @@ unsafe fn avx512(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 unsafe fn avx512_bf16(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
-    for panel in 0..extent.panels() {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match (extent.panels(), patches(block) <= HALF) {
+            (2, false) => some_patches::<2, PATCHES>(block, extent, sums),
+            (2, true) => some_patches::<2, HALF>(block, extent, sums),
+            (_, false) => some_patches::<1, PATCHES>(block, extent, sums),
+            (_, true) => some_patches::<1, HALF>(block, extent, sums),
+        }
+    }
+}
+
+/// Half of a tile's patches: where a row ends within them, the others are left out.
+#[cfg(target_arch = "x86_64")]
+const HALF: usize = PATCHES / 2;
+
+/// Patches that hold a pixel.
+fn patches(block: &Block<'_>) -> usize {
+    block.rows[0].div_ceil(ACROSS)
+}
+
+/// # Safety
+/// As [`run`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+unsafe fn some_patches<const P: usize, const N: usize>(
+    block: &Block<'_>,
+    extent: Extent,
+    sums: &mut Sums,
+) {
+    for panel in 0..P {
         for row in rows(extent) {
             // SAFETY: by the caller's promise.
             unsafe {
-                let own = match extent.panels() {
-                    2 => products::<2>(block, row, panel),
-                    _ => products::<1>(block, row, panel),
-                };
-                for patch in 0..PATCHES {
+                let own = products::<P, N>(block, row, panel);
+                for patch in 0..N {
                     let mut m = [Avx512::zero(); COLUMNS];
                     for (m, own) in m.iter_mut().zip(&own) {
                         *m = Avx512(own[patch]);
@@ -92,14 +119,14 @@ fn rows(extent: Extent) -> std::ops::Range<usize> {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-unsafe fn products<const P: usize>(
+unsafe fn products<const P: usize, const N: usize>(
     block: &Block<'_>,
     row: usize,
     panel: usize,
-) -> [[__m512; PATCHES]; COLUMNS] {
+) -> [[__m512; N]; COLUMNS] {
     // SAFETY: by the caller's promise.
     unsafe {
-        let mut own = [[_mm512_setzero_ps(); PATCHES]; COLUMNS];
+        let mut own = [[_mm512_setzero_ps(); N]; COLUMNS];
         for step in block.steps {
             let input =
                 block.tiles[0].byte_offset(step.input as isize + (row * block.pitch) as isize);
@@ -132,7 +159,8 @@ unsafe fn products<const P: usize>(
 unsafe fn plain<V: Vector>(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     let panels = extent.panels();
     for panel in 0..panels {
-        for (row, patch) in rows(extent).flat_map(|row| (0..PATCHES).map(move |patch| (row, patch)))
+        let patches = patches(block);
+        for (row, patch) in rows(extent).flat_map(|row| (0..patches).map(move |patch| (row, patch)))
         {
             let mut own = [[0.0; LANES]; COLUMNS];
             // SAFETY: by the caller's promise.

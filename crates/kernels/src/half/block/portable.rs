@@ -31,7 +31,7 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     for tile in 0..extent.tiles() {
         for panel in 0..panels {
             let own = &mut sums.0[(2 * tile + panel) * TILE * LANES..][..TILE * LANES];
-            for (pixel, row) in own.chunks_exact_mut(LANES).enumerate() {
+            for (pixel, row) in own.chunks_exact_mut(LANES).enumerate().take(block.rows[tile]) {
                 // SAFETY: by the caller's promise.
                 unsafe {
                     for (lane, sum) in row.iter_mut().enumerate() {
