@@ -3,7 +3,7 @@
 //! With two panels a broadcast serves two products and has a register; with one it is part of the product's instruction,
 //! which takes it as the second factor: a quarter less time than broadcast and product apart (Zen 4, 16 channels).
 
-use super::{Block, Extent, Sums};
+use super::{Block, Extent, Fetch, Sums};
 use crate::LANES;
 use crate::half::pack::PANEL;
 use crate::half::{CELL, TILE};
@@ -16,10 +16,17 @@ const QUARTER: usize = TILE / 4;
 /// Outputs that a quarter of a register holds.
 const NARROW: usize = LANES / 4;
 
+/// What is read soon is fetched meanwhile: weights that meet few pixels, as those of 2x2 maps do, would be waited for.
+///
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
+    let rows: usize = block.rows[..extent.tiles()].iter().sum();
+    // All steps are gone through for each few rows; each time fetches its part.
+    let times = rows.div_ceil(if extent.panels() == 2 { HALF } else { TILE });
+    let mut fetch = block.fetch;
+    fetch.iter_mut().for_each(|fetch| fetch.lines = fetch.lines.div_ceil(times));
     for tile in 0..extent.tiles() {
         let rows = block.rows[tile];
         // SAFETY: by the caller's promise.
@@ -28,19 +35,23 @@ pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
                 2 => {
                     for first in (0..rows).step_by(HALF) {
                         match rows - first {
-                            ..=QUARTER => panels::<2, QUARTER>(block, tile, first, sums),
-                            _ => panels::<2, HALF>(block, tile, first, sums),
+                            ..=QUARTER => {
+                                panels::<2, QUARTER>(block, tile, first, sums, &mut fetch)
+                            }
+                            _ => panels::<2, HALF>(block, tile, first, sums, &mut fetch),
                         }
                     }
                 }
                 _ if block.outputs <= NARROW => narrow(block, tile, sums),
-                _ if rows <= HALF => panels::<1, HALF>(block, tile, 0, sums),
-                _ => panels::<1, TILE>(block, tile, 0, sums),
+                _ if rows <= HALF => panels::<1, HALF>(block, tile, 0, sums, &mut fetch),
+                _ => panels::<1, TILE>(block, tile, 0, sums, &mut fetch),
             }
         }
     }
 }
 
+/// Rows `first` to `first + ROWS` of a tile.
+///
 /// # Safety
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -49,8 +60,9 @@ unsafe fn panels<const P: usize, const ROWS: usize>(
     tile: usize,
     first: usize,
     sums: &mut Sums,
+    fetch: &mut [Fetch; 2],
 ) {
-    // SAFETY: by the caller's promise; `Sums` holds every row written.
+    // SAFETY: by the caller's promise; `Sums` holds every row written. A prefetch never faults.
     unsafe {
         let mut own = [[_mm512_setzero_ps(); P]; ROWS];
         for row in &mut own {
@@ -62,6 +74,12 @@ unsafe fn panels<const P: usize, const ROWS: usize>(
         for step in block.steps {
             let input = input.byte_offset(step.input as isize);
             let weights = block.weights.add(step.weights as usize * P * PANEL);
+            for Fetch { from, lines } in fetch.iter_mut() {
+                for _ in 0..*lines {
+                    _mm_prefetch::<_MM_HINT_T1>(*from);
+                    *from = from.wrapping_add(64);
+                }
+            }
             for pair in 0..block.input_pairs {
                 let mut right = [_mm512_setzero_si512(); P];
                 for (panel, right) in right.iter_mut().enumerate() {
