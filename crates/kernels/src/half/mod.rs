@@ -28,12 +28,18 @@
 //!
 //! **Without AMX** (two cores of a virtual Zen 4, 117 GFLOP/s of f32 and 234 of bf16 a core) products are the limit, so 3x3
 //! convolutions of stride 1 of frozen passes take a third of them (`filter`; [`HalfPass::on`] chooses). In multiply-adds of the
-//! plain sum, as shares of the bf16 peak, border taps counted (raw in `benches/results/layers/*f609835-zen4*`): ResNet-18 (CIFAR)
-//! 179 to 219 % in those layers, 86 to 103 % in 3x3 layers of stride 2, 66 to 78 % in 1x1 layers, 34 % in the first; ResNet-20 66 to 91 %
-//! at 16 channels, where transforming inputs takes some 30 % of a profile, 122 to 150 at 32, 166 to 185 at 64; ResNet-50 at 224
-//! pixels 129 to 174 % in those layers, 66 to 76 in 1x1 layers, 72 to 76 in 3x3 layers of stride 2, 81 all together. Multiplied
-//! plainly (`*a44a473-zen4*`), 3x3 layers of stride 1 reach 95 to 98 %, at smaller maps with more taps left out up to 130: inputs that a
-//! step does not have are not multiplied there. Training passes multiply plainly: their gradients are what is learned. `auto` is bf16.
+//! plain sum, as shares of the bf16 peak, border taps counted (raw in `benches/results/layers/*8b4cc53-zen4*`, ResNet-20's of
+//! f609835):
+//! - ResNet-18 (CIFAR) 201 to 245 % in those layers, 87 to 109 % in 3x3 layers of stride 2, 64 to 84 % in 1x1 layers, 27 to 61 % in the
+//!   first, 192 all together; WRN-28-10 127 to 250 % in those layers, 197 all together.
+//! - ResNet-20 66 to 91 % at 16 channels, where transforming inputs takes some 30 % of a profile, 122 to 150 at 32, 166 to 185 at 64.
+//! - ResNet-50 at 224 pixels 162 to 212 % in those layers, 64 to 94 in 1x1 layers, 80 to 87 in 3x3 layers of stride 2, 93 all together.
+//!
+//! Of the time that filtered products alone would take at the peak passes take 1.27 times as much (ResNet-18), 1.26 (ResNet-50, 16 x
+//! 64), 1.39 (8 x 224) and 1.38 (WRN-28-10): transforms, results, and weights of late layers that meet few pixels. Blocks that share the weights of one row of the patches, eight at a time,
+//! gave 640 channels up to 18 % in some hours and nothing in others, and took 5 to 15 % more from 128 channels down; not kept.
+//! Multiplied plainly (`*a44a473-zen4*`), 3x3 layers of stride 1 reach 95 to 98 %, at smaller maps with more taps left out up to 130: inputs that
+//! a step does not have are not multiplied there. Training passes multiply plainly: their gradients are what is learned. `auto` is bf16.
 //!
 //! With AMX, filtering in both directions, F(2x2, 3x3), won nothing: with 2.25 times fewer multiplications single layers took as long as
 //! now from 128 channels on (0.99 to 1.15 times) and nearly twice as long at 64, since everything transformed passes the second
