@@ -6,7 +6,6 @@ use crate::half::epilogue::fast::Writer;
 use crate::half::epilogue::{Pending, with_kind};
 use crate::half::pack::PANEL;
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 /// Steps from which on rows of the block before are written between the multiplications; fewer hide too little.
 pub(super) const HIDING: usize = 9;
@@ -42,7 +41,7 @@ unsafe fn both<const ADD: bool, const MODE: u8>(
     };
     let each = (pending.tiles * TILE).div_ceil(block.steps.len().max(1));
     // SAFETY: by the caller's promise everything read is there; `Sums` is four tiles of 1 KiB; the compiler uses no tile
-    // registers. A prefetch never faults.
+    // registers.
     unsafe {
         asm!(
             "tileloadd tmm0, [{bias} + {zero}]",
@@ -72,12 +71,7 @@ unsafe fn both<const ADD: bool, const MODE: u8>(
                 line = in(reg) 64_usize,
                 options(nostack, readonly),
             );
-            for Fetch { from, lines } in &mut fetch {
-                for _ in 0..*lines {
-                    _mm_prefetch::<_MM_HINT_T1>(*from);
-                    *from = from.wrapping_add(64);
-                }
-            }
+            fetch.iter_mut().for_each(Fetch::step);
             writer.write(each);
         }
         asm!(
@@ -133,7 +127,7 @@ macro_rules! block {
 /// As [`super::run`].
 pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     const { assert!(PANEL * 2 == 1 << 10) };
-    // SAFETY: by the caller's promise everything read is there; `Sums` is four tiles of 1 KiB. A prefetch never faults.
+    // SAFETY: by the caller's promise everything read is there; `Sums` is four tiles of 1 KiB.
     unsafe {
         match extent {
             Extent::TwoByTwo => block!(

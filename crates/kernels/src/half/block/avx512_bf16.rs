@@ -22,9 +22,9 @@ const NARROW: usize = LANES / 4;
 /// As [`super::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn run(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
-    let rows: usize = block.rows[..extent.tiles()].iter().sum();
+    let all: usize = block.rows[..extent.tiles()].iter().sum();
     // All steps are gone through for each few rows; each time fetches its part.
-    let times = rows.div_ceil(if extent.panels() == 2 { HALF } else { TILE });
+    let times = all.div_ceil(if extent.panels() == 2 { HALF } else { TILE });
     let mut fetch = block.fetch;
     fetch.iter_mut().for_each(|fetch| fetch.lines = fetch.lines.div_ceil(times));
     for tile in 0..extent.tiles() {
@@ -62,7 +62,7 @@ unsafe fn panels<const P: usize, const ROWS: usize>(
     sums: &mut Sums,
     fetch: &mut [Fetch; 2],
 ) {
-    // SAFETY: by the caller's promise; `Sums` holds every row written. A prefetch never faults.
+    // SAFETY: by the caller's promise; `Sums` holds every row written.
     unsafe {
         let mut own = [[_mm512_setzero_ps(); P]; ROWS];
         for row in &mut own {
@@ -74,12 +74,7 @@ unsafe fn panels<const P: usize, const ROWS: usize>(
         for step in block.steps {
             let input = input.byte_offset(step.input as isize);
             let weights = block.weights.add(step.weights as usize * P * PANEL);
-            for Fetch { from, lines } in fetch.iter_mut() {
-                for _ in 0..*lines {
-                    _mm_prefetch::<_MM_HINT_T1>(*from);
-                    *from = from.wrapping_add(64);
-                }
-            }
+            fetch.iter_mut().for_each(Fetch::step);
             for pair in 0..block.input_pairs {
                 let mut right = [_mm512_setzero_si512(); P];
                 for (panel, right) in right.iter_mut().enumerate() {

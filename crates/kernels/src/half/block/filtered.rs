@@ -12,6 +12,10 @@ use crate::{Isa, LANES};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+/// Half of a tile's patches: where a row ends within them, the others are left out.
+#[cfg(target_arch = "x86_64")]
+const HALF: usize = PATCHES / 2;
+
 /// Writes `bias + result` of every pixel and output of two tiles: the rows of results of the same patches, or the upper alone.
 /// A tile's pixels are patch by patch.
 ///
@@ -60,29 +64,27 @@ unsafe fn avx512_bf16(block: &Block<'_>, extent: Extent, sums: &mut Sums) {
     // SAFETY: by the caller's promise.
     unsafe {
         match (extent.panels(), patches(block) <= HALF) {
-            (2, false) => some_patches::<2, PATCHES>(block, extent, sums),
-            (2, true) => some_patches::<2, HALF>(block, extent, sums),
-            (_, false) => some_patches::<1, PATCHES>(block, extent, sums),
-            (_, true) => some_patches::<1, HALF>(block, extent, sums),
+            (2, false) => first_patches::<2, PATCHES>(block, extent, sums),
+            (2, true) => first_patches::<2, HALF>(block, extent, sums),
+            (_, false) => first_patches::<1, PATCHES>(block, extent, sums),
+            (_, true) => first_patches::<1, HALF>(block, extent, sums),
         }
     }
 }
-
-/// Half of a tile's patches: where a row ends within them, the others are left out.
-#[cfg(target_arch = "x86_64")]
-const HALF: usize = PATCHES / 2;
 
 /// Patches that hold a pixel.
 fn patches(block: &Block<'_>) -> usize {
     block.rows[0].div_ceil(ACROSS)
 }
 
+/// The first `N` of the patches by all `P` panels.
+///
 /// # Safety
 /// As [`run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-unsafe fn some_patches<const P: usize, const N: usize>(
+unsafe fn first_patches<const P: usize, const N: usize>(
     block: &Block<'_>,
     extent: Extent,
     sums: &mut Sums,
