@@ -35,8 +35,8 @@
 //! - ResNet-20 66 to 91 % at 16 channels, where transforming inputs takes some 30 % of a profile, 122 to 150 at 32, 166 to 185 at 64.
 //! - ResNet-50 at 224 pixels 162 to 212 % in those layers, 64 to 94 in 1x1 layers, 80 to 87 in 3x3 layers of stride 2, 93 all together.
 //!
-//! Passes take 1.27 (ResNet-18), 1.26 (ResNet-50, 16 x 64), 1.39 (8 x 224) and 1.38 times (WRN-28-10) what these products alone would at
-//! the peak: transforms, results, and weights of late layers that meet few pixels. Eight blocks that share the weights of one row of
+//! Passes take 1.30 (ResNet-18), 1.34 (ResNet-50, 16 x 64), 1.40 (8 x 224) and 1.39 times (WRN-28-10) what these products alone would at
+//! the peak (`benches/products.py`): transforms, results, and weights of late layers that meet few pixels. Eight blocks that share the weights of one row of
 //! the patches gained up to 18 % at 640 channels in some hours and nothing in others, and lost 5 to 15 % from 128 down; not kept.
 //! Multiplied plainly (`*a44a473-zen4*`), 3x3 layers of stride 1 reach 95 to 98 %, at smaller maps with more taps left out up to 130: inputs that
 //! a step does not have are not multiplied there. Training passes multiply plainly: their gradients are what is learned. `auto` is bf16.
